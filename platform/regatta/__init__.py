@@ -1,0 +1,3 @@
+"""The engine of Regatta: decides, computes, and acts through adapters; knows no Django."""
+
+from __future__ import annotations
