@@ -34,7 +34,7 @@ def run_dir(home: Path) -> Path:
     Raises: ForeignFolder when somebody else was there first.
     """
     mark = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:8]
-    path = Path("/tmp") / f"regatta-{os.getuid()}-{mark}"  # noqa: S108  it is checked just below
+    path = Path("/tmp") / f"regatta-{os.getuid()}-{mark}"
     if os.path.lexists(path):
         _refuse_foreign(path)
     return path
@@ -48,9 +48,14 @@ def make_run_dir(home: Path) -> Path:
     return path
 
 
+def postgres_dir(home: Path) -> Path:
+    """The folder of PostgreSQL's socket, apart since another user may have to own it."""
+    return run_dir(home) / "pg"
+
+
 def database_url(home: Path) -> str:
     """The embedded PostgreSQL of `home`."""
-    return f"postgresql://regatta@/regatta?host={quote(str(run_dir(home)))}"
+    return f"postgresql://regatta@/regatta?host={quote(str(postgres_dir(home)))}"
 
 
 def broker_url(home: Path) -> str:
