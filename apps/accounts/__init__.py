@@ -1,0 +1,1 @@
+"""Users, teams, tokens, and who may do what."""

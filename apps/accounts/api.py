@@ -1,0 +1,125 @@
+"""Endpoints about the caller, tokens, members and the audit record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from ninja import Router
+
+from apps.accounts import selectors, services
+from apps.accounts.access import allow
+from apps.accounts.models import ApiToken, Membership
+from apps.accounts.request import PortalRequest
+from apps.accounts.schemas import (
+    AuditPage,
+    MemberIn,
+    MemberOut,
+    MeOut,
+    NewMemberOut,
+    NewTokenOut,
+    RoleIn,
+    TokenIn,
+    TokenOut,
+)
+from apps.accounts.scopes import Scope
+from apps.http.paging import page
+from apps.http.problems import PROBLEMS
+
+router = Router(tags=["people"])
+
+
+@router.get("/me", auth=allow(None), response={200: MeOut, **PROBLEMS})
+def me(request: PortalRequest) -> dict[str, Any]:
+    """Who this token is, and what it may do."""
+    return {
+        "user": request.user.username,
+        "team": request.team.slug,
+        "scopes": sorted(request.scopes),
+        "platform_admin": request.user.is_superuser,
+    }
+
+
+@router.get("/tokens", auth=allow(None), response={200: list[TokenOut], **PROBLEMS})
+def list_tokens(request: PortalRequest) -> list[dict[str, Any]]:
+    """The caller's own tokens in this team."""
+    return [_token(token) for token in selectors.tokens(request.team, user=request.user)]
+
+
+@router.post("/tokens", auth=allow(None), response={201: NewTokenOut, **PROBLEMS})
+def create_token(request: PortalRequest, body: TokenIn) -> tuple[int, dict[str, Any]]:
+    """A new token; its secret is in this answer alone, and its scopes are among the caller's."""
+    wanted = set(body.scopes) & set(request.scopes)
+    token, secret = services.create_token(
+        user=request.user,
+        team=request.team,
+        name=body.name,
+        scopes=wanted if wanted == set(body.scopes) else [],
+        days=body.days,
+        actor=request.actor,
+    )
+    return 201, _token(token) | {"token": secret}
+
+
+@router.delete("/tokens/{int:pk}", auth=allow(None), response={204: None, **PROBLEMS})
+def revoke_token(request: PortalRequest, pk: int) -> tuple[int, None]:
+    """End one of the caller's tokens at once."""
+    token = get_object_or_404(ApiToken, pk=pk, team=request.team, user=request.user)
+    services.revoke_token(token, actor=request.actor)
+    return 204, None
+
+
+@router.get("/members", auth=allow(Scope.TEAM_READ), response={200: list[MemberOut], **PROBLEMS})
+def list_members(request: PortalRequest) -> list[dict[str, Any]]:
+    """Who is in the team."""
+    return [_member(row) for row in selectors.members(request.team)]
+
+
+@router.post("/members", auth=allow(Scope.TEAM_WRITE), response={201: NewMemberOut, **PROBLEMS})
+def add_member(request: PortalRequest, body: MemberIn) -> tuple[int, dict[str, Any]]:
+    """Add a person; for a new one the answer holds a link that lets them in once."""
+    user, code = services.invite(
+        team=request.team, username=body.username, role=body.role, actor=request.actor
+    )
+    row = get_object_or_404(Membership, team=request.team, user=user)
+    link = f"{settings.REGATTA_URL}{reverse('accounts:link', args=[code])}" if code else ""
+    return 201, _member(row) | {"link": link}
+
+
+@router.put(
+    "/members/{int:pk}", auth=allow(Scope.TEAM_WRITE), response={200: MemberOut, **PROBLEMS}
+)
+def change_member(request: PortalRequest, pk: int, body: RoleIn) -> dict[str, Any]:
+    """Give a member another role."""
+    row = get_object_or_404(selectors.members(request.team), pk=pk)
+    services.change_role(row, role=body.role, actor=request.actor)
+    return _member(get_object_or_404(selectors.members(request.team), pk=pk))
+
+
+@router.delete("/members/{int:pk}", auth=allow(Scope.TEAM_WRITE), response={204: None, **PROBLEMS})
+def remove_member(request: PortalRequest, pk: int) -> tuple[int, None]:
+    """Take a member out of the team; their tokens end with it."""
+    row = get_object_or_404(selectors.members(request.team), pk=pk)
+    services.change_role(row, role=None, actor=request.actor)
+    return 204, None
+
+
+@router.get("/audit", auth=allow(Scope.TEAM_READ), response={200: AuditPage, **PROBLEMS})
+def audit_record(
+    request: PortalRequest, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """What happened in the team, newest first."""
+    found = page(selectors.audit_record(request.team), cursor=cursor, limit=limit)
+    return {"items": list(found.items), "next": found.next}
+
+
+def _token(token: ApiToken) -> dict[str, Any]:
+    names = ["id", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at"]
+    token.refresh_from_db(fields=["created_at"])
+    return {name: getattr(token, name) for name in names} | {"user": token.user.username}
+
+
+def _member(row: Membership) -> dict[str, Any]:
+    return {"id": row.pk, "username": row.user.username, "name": str(row.user), "role": row.role}

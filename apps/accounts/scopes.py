@@ -1,0 +1,39 @@
+"""What may be allowed (scopes), and which of it a role holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+
+class Scope(TextChoices):
+    """What a token may be allowed; a role is a set of them."""
+
+    CLUSTERS_READ = "clusters:read", _("see clusters")
+    CLUSTERS_WRITE = "clusters:write", _("create, resize, stop and delete clusters")
+    JOBS_READ = "jobs:read", _("see jobs, their logs and metrics")
+    JOBS_WRITE = "jobs:write", _("submit, stop and delete jobs")
+    COST_READ = "cost:read", _("see prices and costs")
+    COST_WRITE = "cost:write", _("set prices")
+    TEAM_READ = "team:read", _("see members and the audit record")
+    TEAM_WRITE = "team:write", _("invite and change members")
+
+
+class Role(TextChoices):
+    """What a person is in a team."""
+
+    OWNER = "owner", _("Owner")
+    MEMBER = "member", _("Member")
+    VIEWER = "viewer", _("Viewer")
+    BILLING = "billing", _("Billing viewer")
+
+
+_READ = frozenset({Scope.CLUSTERS_READ, Scope.JOBS_READ, Scope.COST_READ, Scope.TEAM_READ})
+SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.OWNER: frozenset(Scope),
+    Role.MEMBER: _READ | {Scope.CLUSTERS_WRITE, Scope.JOBS_WRITE},
+    Role.VIEWER: _READ,
+    Role.BILLING: frozenset({Scope.COST_READ, Scope.CLUSTERS_READ, Scope.TEAM_READ}),
+}

@@ -1,0 +1,118 @@
+"""Who a caller is, and what may be seen of a team."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.accounts.models import ApiToken, AuditEvent, Membership, OneTimeLink, Team, User
+from apps.accounts.scopes import SCOPES, Role, Scope
+
+_TOKEN = re.compile(r"rgt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
+_USED_EVERY = timedelta(minutes=1)  # how exactly `last_used_at` is kept: not a write a request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Somebody known, in one team."""
+
+    user: User
+    team: Team
+    scopes: frozenset[Scope]
+    actor: str
+
+
+def digest(secret: str) -> str:
+    """What is kept of a token or a link."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def caller_of_token(token: str) -> Caller | None:
+    """Who holds `token`; None when it is unknown, revoked, expired, or its user left the team.
+
+    The scopes are those of the token which the user's role still has today.
+    """
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
+        return None
+    rows = ApiToken.objects.select_related("user", "team")
+    found = rows.filter(prefix=parts[1], revoked_at=None, expires_at__gt=Now()).first()
+    if found is None or not hmac.compare_digest(found.sha256, digest(token)):
+        return None
+    held = scopes_in(found.user, found.team)
+    if not found.user.is_active or not held:
+        return None
+    _note_use(found)
+    return Caller(
+        user=found.user,
+        team=found.team,
+        scopes=held & {Scope(word) for word in found.scopes if word in Scope.values},
+        actor=f"token:{found.prefix}",
+    )
+
+
+def caller_in_team(user: User, slug: str) -> Caller | None:
+    """What a signed-in user is in the team `slug`; None to a stranger."""
+    team = Team.objects.filter(slug=slug).first()
+    scopes = scopes_in(user, team) if team is not None else frozenset[Scope]()
+    if team is None or not scopes:
+        return None
+    return Caller(user=user, team=team, scopes=scopes, actor=f"user:{user.username}")
+
+
+def scopes_in(user: User, team: Team) -> frozenset[Scope]:
+    """What a user may do in a team; a platform admin may do everything everywhere."""
+    if user.is_superuser:
+        return frozenset(Scope)
+    membership = Membership.objects.filter(user=user, team=team).first()
+    return SCOPES[Role(membership.role)] if membership else frozenset()
+
+
+def teams_of(user: User) -> QuerySet[Team]:
+    """The teams that a user may open."""
+    teams = Team.objects.order_by("name")
+    return teams if user.is_superuser else teams.filter(memberships__user=user)
+
+
+def members(team: Team) -> QuerySet[Membership]:
+    """A team's members by name."""
+    rows = Membership.objects.filter(team=team).select_related("user")
+    return rows.order_by("user__username")
+
+
+def tokens(team: Team, *, user: User | None = None) -> QuerySet[ApiToken]:
+    """Tokens of a team that still work, or of one of its users."""
+    rows = ApiToken.objects.filter(team=team, revoked_at=None).select_related("user")
+    rows = rows if user is None else rows.filter(user=user)
+    return rows.order_by("-pk")
+
+
+def audit_record(team: Team) -> QuerySet[AuditEvent]:
+    """What happened in a team, newest first."""
+    return AuditEvent.objects.filter(team=team).order_by("-pk")
+
+
+def open_link(code: str) -> OneTimeLink | None:
+    """The unused, unexpired link of `code`."""
+    rows = OneTimeLink.objects.select_related("user")
+    return rows.filter(sha256=digest(code), used_at=None, expires_at__gt=Now()).first()
+
+
+def nobody_can_sign_in() -> bool:
+    """Whether no admin has a password yet: the portal is new."""
+    admins = User.objects.filter(is_superuser=True, is_active=True)
+    return not any(user.has_usable_password() for user in admins)
+
+
+def _note_use(token: ApiToken) -> None:
+    stale: Any = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
+    if token.last_used_at is None or timezone.now() - token.last_used_at > _USED_EVERY:
+        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=Now())

@@ -1,0 +1,33 @@
+"""The REST API: every app's router under one roof, with one table of errors."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+
+from apps.accounts.access import allow
+from apps.accounts.api import router as people
+from apps.http import problems
+
+
+class Nobody(allow):
+    """The default of operations that declare nothing: they are nobody's."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def authenticate(self, request: HttpRequest, token: str) -> None:
+        return None
+
+
+api = NinjaAPI(
+    title="Regatta",
+    version="1",
+    description="Clusters, jobs, metrics and costs of a Regatta portal.",
+    urls_namespace="api",
+    auth=Nobody(),
+    openapi_url="/openapi.json",
+    docs_url="/docs",
+)
+problems.install(api)
+api.add_router("", people)

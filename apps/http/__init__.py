@@ -1,0 +1,1 @@
+"""What pages and endpoints share: problems, paging, fragments, repeated requests."""

@@ -1,0 +1,1 @@
+"""Series and dashboards: what jobs report and what nodes are seen doing."""

@@ -1,0 +1,1 @@
+"""The shell around the apps: home, navigation, health, static files of installed packages."""

@@ -1,0 +1,34 @@
+"""What all tests share: a throw-away PostgreSQL, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from apps.config import env
+from regatta.embedded import postgres
+
+sys.path.append(str(Path(__file__).parent / "factories"))  # `from people import a_team`
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """Point Django at a server of this run's own; its data goes with the run."""
+    with postgres.throwaway() as url:
+        connections["default"].settings_dict.update(env.database(url))
+        yield
+        connections.close_all()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home of this run's own, so that tests never touch a portal's keys or data."""
+    from django.conf import settings  # noqa: PLC0415  (settings load after pytest-django)
+
+    before, settings.REGATTA_HOME = settings.REGATTA_HOME, tmp_path_factory.mktemp("home")
+    yield settings.REGATTA_HOME
+    settings.REGATTA_HOME = before
