@@ -1,0 +1,20 @@
+// A message that leaves by itself unless it is an error, a person points at it, or closes it.
+import { all, on } from "../lib/dom.js";
+
+const STAY_MS = 6000;
+
+/** @param {HTMLElement} element */
+export function mount(element) {
+  /** @type {number | undefined} */
+  let timer;
+  const wait = () => {
+    if (element.dataset.tone !== "error") timer = setTimeout(() => element.remove(), STAY_MS);
+  };
+  const stay = () => clearTimeout(timer);
+  wait();
+  return all([
+    stay,
+    on(element, "mouseenter", stay), on(element, "focusin", stay), on(element, "mouseleave", wait),
+    on(element, "click", (event) => { if (event.target.closest("[data-close]")) element.remove(); }),
+  ]);
+}
