@@ -55,7 +55,8 @@ def postgres_dir(home: Path) -> Path:
 
 def database_url(home: Path) -> str:
     """The embedded PostgreSQL of `home`."""
-    return f"postgresql://regatta@/regatta?host={quote(str(postgres_dir(home)))}"
+    # The port, a part of the socket's name, is given lest $PGPORT change it.
+    return f"postgresql://regatta@/regatta?host={quote(str(postgres_dir(home)))}&port=5432"
 
 
 def broker_url(home: Path) -> str:

@@ -77,7 +77,7 @@ class Postgres:
 
     def url(self, database: str = "regatta") -> str:
         """How Django and psycopg reach it."""
-        return f"postgresql://regatta@/{database}?host={self.sockets}"
+        return f"postgresql://regatta@/{database}?host={self.sockets}&port=5432"
 
     def _see_off_the_last_one(self) -> None:
         """Wait for the processes of an earlier server of this folder, and hasten a postmaster.

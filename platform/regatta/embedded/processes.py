@@ -30,7 +30,7 @@ rm -rf "$0"
 """
 
 
-class DidNotStart(Exception):
+class DidNotStart(RuntimeError):
     """A server did not get ready."""
 
 

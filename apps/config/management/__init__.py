@@ -1,0 +1,3 @@
+"""Commands of the portal as a whole."""
+
+from __future__ import annotations

@@ -1,0 +1,153 @@
+"""`manage.py ticker`: runs the sweeps on its own clock, and the followers, without a broker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils.module_loading import import_string
+
+from apps.config.celery import app
+from apps.lifecycle.models import Heartbeat
+
+log = logging.getLogger(__name__)
+
+_BEAT_S = 2.0
+_FIRST_BACK_OFF_S, _MOST_S = 1.0, 60.0
+_STUCK_S = 300.0  # longer than any task's time limit
+_LEAVE_S = 3.0
+
+
+class Command(BaseCommand):
+    """Ends with 1 when a thread died or hangs, so that the supervisor starts a fresh one."""
+
+    help = "Run what settings.TICKS and settings.FOLLOWERS name, until SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Start a thread for each, show life, and stop together."""
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        turns = [*_ticks(stop), *_followers(stop)]
+        for turn in turns:
+            turn.start()
+        trouble = _watch(turns, stop)
+        stop.set()
+        deadline_s = time.monotonic() + _LEAVE_S
+        for turn in turns:
+            turn.join(max(0.0, deadline_s - time.monotonic()))
+        # Not sys.exit: a thread in the middle of a slow call must not hold the end up.
+        logging.shutdown()
+        os._exit(1 if trouble else 0)
+
+
+class Turn(threading.Thread):
+    """Calls `work` again and again, later after a failure."""
+
+    def __init__(
+        self, label: str, work: Callable[[], None], *, every_s: float, stop: threading.Event
+    ) -> None:
+        super().__init__(name=label, daemon=True)
+        self.busy_since_s: float | None = None
+        self._work, self._every_s, self._stop_asked = work, every_s, stop
+
+    def run(self) -> None:
+        """Until stopped."""
+        wait_s, back_off_s = 0.0, _FIRST_BACK_OFF_S
+        while not self._stop_asked.wait(wait_s):
+            self.busy_since_s = time.monotonic()
+            try:
+                close_old_connections()
+                self._work()
+                wait_s, back_off_s = self._every_s, _FIRST_BACK_OFF_S
+            except Exception:  # the rim: a tick in trouble holds up no other
+                log.exception("failed", extra={"action": "tick_failed", "tick": self.name})
+                wait_s = max(self._every_s, back_off_s)
+                back_off_s = min(back_off_s * 2, _MOST_S)
+            finally:
+                self.busy_since_s = None
+                close_old_connections()
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[bool]:
+    """Hold the lock of this name in the database; yields False when another ticker has it.
+
+    On a connection of its own: what the task does to its connection leaves the lock alone.
+    """
+    key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+    own = connection.copy()
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+            held = cursor.fetchone() == (True,)
+            try:
+                yield held
+            finally:
+                if held:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+    finally:
+        own.close()
+
+
+def _ticks(stop: threading.Event) -> Iterator[Turn]:
+    app.loader.import_default_modules()
+    for name, every_s in settings.TICKS.items():
+        if name not in app.tasks:
+            raise CommandError(f"settings.TICKS names {name}, which is no Celery task")
+        yield Turn(name, _tick(name), every_s=every_s, stop=stop)
+
+
+def _tick(name: str) -> Callable[[], None]:
+    task = app.tasks[name]
+
+    def tick() -> None:
+        with only_one(name) as held:
+            if held:
+                task()
+
+    return tick
+
+
+def _followers(stop: threading.Event) -> Iterator[Turn]:
+    for path in settings.FOLLOWERS:
+        follow = import_string(path)
+        yield Turn(path, lambda f=follow: f(stop), every_s=1.0, stop=stop)  # type: ignore[misc]
+
+
+def _watch(turns: list[Turn], stop: threading.Event) -> str:
+    """Beat while all is well; answers what is wrong, nothing when told to stop."""
+    followers = set(settings.FOLLOWERS)
+    while not stop.is_set():
+        _beat()
+        stop.wait(_BEAT_S)
+        for turn in turns:
+            if not turn.is_alive():
+                return _said(f"{turn.name} died")
+            since_s = turn.busy_since_s
+            if since_s and turn.name not in followers and time.monotonic() - since_s > _STUCK_S:
+                return _said(f"{turn.name} has hung for {_STUCK_S:g} s")
+    return ""
+
+
+def _beat() -> None:
+    try:
+        close_old_connections()
+        Heartbeat.beat("ticker")
+    except DatabaseError as error:
+        log.warning("no heartbeat: %s", error, extra={"action": "beat_failed"})
+
+
+def _said(trouble: str) -> str:
+    log.error(trouble, extra={"action": "ticker_ends"})
+    return trouble

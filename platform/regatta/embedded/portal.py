@@ -1,0 +1,209 @@
+"""The processes of the portal, in the order in which they must be ready."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from regatta.embedded import broker, paths, postgres
+from regatta.embedded.processes import environ_without_postgres
+from regatta.embedded.supervisor import Lines, Service, Stopped, Supervisor, see_off_the_last_ones
+
+_PROBE_S = 5.0
+_QUIETLY = ("--no-input", "--verbosity", "0")
+_WEB = (
+    *("--timeout-graceful-shutdown", "3"),  # open event streams would hold a stop up for ever
+    *("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning"),
+)
+_WORKER = (
+    *("--pool", "prefork", "-c", "2", "-O", "fair", "--loglevel", "WARNING"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+
+
+class Refused(Exception):
+    """The portal cannot start as asked; the text says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """Where the portal lives and listens."""
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @property
+    def url(self) -> str:
+        """The address that this machine's browsers and jobs use, unless `$REGATTA_URL` says so."""
+        return os.environ.get("REGATTA_URL") or f"http://{reachable(self.host)}:{self.port}"
+
+    def environ(self) -> dict[str, str]:
+        """What all the children get."""
+        ours = {"REGATTA_HOME": str(self.home), "REGATTA_URL": self.url}
+        ours |= {"REGATTA_COLLECTED_STATIC": "1", "PYTHONUNBUFFERED": "1"}
+        return environ_without_postgres() | ours
+
+    def command(self, name: str) -> tuple[str, ...]:
+        """How to execute one of the portal's own processes."""
+        python = sys.executable
+        address = ("--host", self.host, "--port", str(self.port))
+        return {
+            "web": (python, "-m", "uvicorn", "apps.config.asgi:application", *address, *_WEB),
+            "worker": (python, "-m", "celery", "-A", "apps.config", "worker", *_WORKER),
+            "ticker": (python, "manage.py", "ticker"),
+            "migrate": (python, "manage.py", "migrate", *_QUIETLY),
+            "static": (python, "manage.py", "collectstatic", *_QUIETLY),
+        }[name]
+
+
+def serve(portal: Portal, *, lines: Lines, at_stop: Callable[[], None]) -> None:
+    """Run everything until told to stop.
+
+    at_stop is called when nothing works any more on what the portal holds, the database still up.
+    Raises: Refused before anything was started; `supervisor.Failed` when a step fails.
+    """
+    with _lock(portal):
+        run = paths.make_run_dir(portal.home)
+        see_off_the_last_ones(run)
+        _refuse_taken_port(portal)
+        supervisor = Supervisor(folder=paths.project_root(), pids=run, lines=lines)
+        supervisor.heed_signals()
+        with contextlib.ExitStack() as ending:  # the last line first, each whatever the others do
+            ending.callback(lines.say, "regatta", "stopped")
+            ending.callback(supervisor.stop)
+            ending.callback(at_stop)
+            ending.callback(supervisor.stop, ["web", "worker", "ticker"])
+            ending.callback(lines.say, "regatta", "stopping")
+            with contextlib.suppress(Stopped):
+                _start(portal, supervisor)
+                supervisor.stop_asked.wait()
+
+
+def _start(portal: Portal, supervisor: Supervisor) -> None:
+    began_s = time.monotonic()
+    for service, ready in _embedded(portal):
+        supervisor.keep(service)
+        supervisor.wait_until(ready, what=service.name)
+    own = {name: _service(portal, name) for name in ("migrate", "static")}
+    supervisor.run_through([*own.values()])
+    for name in ("web", "worker", "ticker"):
+        supervisor.keep(_service(portal, name))
+    supervisor.wait_until(lambda: health(portal)[0] == 200, what="the portal")
+    took_s = time.monotonic() - began_s
+    supervisor.lines.say("regatta", f"ready after {took_s:.1f} s: {portal.url}")
+
+
+def _service(portal: Portal, name: str) -> Service:
+    return Service(name=name, argv=portal.command(name), environ=portal.environ())
+
+
+def _embedded(portal: Portal) -> Iterator[tuple[Service, Callable[[], bool]]]:
+    """The servers that the environment does not name, and how to ask whether they are ready."""
+    run, environ = paths.run_dir(portal.home), environ_without_postgres()
+    if not is_set("DATABASE_URL"):
+        sockets = paths.postgres_dir(portal.home)
+        database = postgres.Postgres(data=portal.home / "postgres", sockets=sockets)
+        yield (
+            Service(
+                name="postgres",
+                argv=database.command(),
+                environ=environ,
+                prepare=database.prepare,
+                stop=postgres.STOP,
+                death=postgres.STOP,
+                grace_s=20.0,
+            ),
+            database.ready,
+        )
+    if not is_set("BROKER_URL"):
+        server = broker.Broker(data=portal.home / "broker", socket=run / "broker.sock")
+        yield (
+            Service(
+                name="broker",
+                argv=server.command(),
+                environ=environ,
+                prepare=server.prepare,
+                stop=broker.STOP,
+                death=broker.STOP,
+            ),
+            server.ready,
+        )
+
+
+def is_set(name: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment names a server of the user's own."""
+    return bool(environ.get(name) or environ.get(f"{name}_FILE"))
+
+
+def health(portal: Portal) -> tuple[int, str]:
+    """What `/healthz` answers, status and body; 0 and the trouble when nothing does."""
+    connection = http.client.HTTPConnection(reachable(portal.host), portal.port, timeout=_PROBE_S)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.status, answer.read(4096).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def reachable(host: str) -> str:
+    """The address to call for what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
+
+
+def _refuse_taken_port(portal: Portal) -> None:
+    if not port_is_free(portal.host, portal.port):
+        raise Refused(
+            f"{portal.host}:{portal.port} cannot be listened on, another program may have it; "
+            "choose another with --port"
+        )
+
+
+@contextlib.contextmanager
+def _lock(portal: Portal) -> Iterator[None]:
+    """Hold the home for ourselves. The kernel gives it up when we end, however we do."""
+    portal.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (portal.home / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"{portal.home} is in use: {_holder(file)}") from None
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "url": portal.url}))
+        file.flush()
+        yield
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return f"a portal runs at {holder['url']} (process {holder['pid']})"
+    except (ValueError, KeyError):  # it has just begun
+        return "another portal is about to start"

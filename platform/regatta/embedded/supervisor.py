@@ -1,0 +1,259 @@
+"""Keeps child processes running: readiness in order, restart with back-off, a clean stop.
+
+No library does all of it: honcho stops all when one dies and leaves orphans when killed itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from regatta.embedded.processes import dying_with_parent
+
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 15.0
+_LIVED_WELL_S = 30.0  # a child that lived so long starts again without a growing delay
+_COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
+
+
+class Failed(Exception):
+    """A step of the start did not succeed; the lines above say why."""
+
+
+class Stopped(Exception):
+    """Somebody asked to stop while the start was still under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A child that is to run for as long as we do."""
+
+    name: str
+    argv: tuple[str, ...]
+    environ: dict[str, str]
+    prepare: Callable[[], None] = lambda: None  # before every start
+    stop: signal.Signals = signal.SIGTERM
+    death: signal.Signals = signal.SIGKILL  # what it gets from the kernel when we are killed
+    grace_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Lines:
+    """The one place that writes: a line at a time, with the name of its service."""
+
+    out: IO[str] = field(default_factory=lambda: sys.stdout)
+    _colours: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def say(self, name: str, line: str) -> None:
+        """Write `line` under `name`. A reader that is gone stops nothing."""
+        prefix = f"{name:<10}│ "
+        if self.out.isatty() and not os.environ.get("NO_COLOR"):
+            colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self.out.write(f"{prefix}{line}\n")
+            self.out.flush()
+
+    def follow(self, name: str, pipe: IO[str]) -> None:
+        """Pass on what a child writes, until it and its own children closed the pipe."""
+        for line in pipe:
+            self.say(name, line.rstrip("\n"))
+
+
+class Keeper(threading.Thread):
+    """Runs one service again whenever it ends, until told to stop.
+
+    The thread that starts a child must live as long as it: the kernel's death signal is bound
+    to the thread.
+    """
+
+    def __init__(self, service: Service, *, lines: Lines, pids: Path, folder: Path) -> None:
+        super().__init__(name=service.name, daemon=True)
+        self.service = service
+        self._lines = lines
+        self._pid_file = pids / f"{service.name}.pid"
+        self._folder = folder
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._starting = threading.Lock()
+
+    def run(self) -> None:
+        """Start, wait, say how it ended, wait a little longer each time."""
+        delay_s = _FIRST_DELAY_S
+        while not self._stopping.is_set():
+            started_s = time.monotonic()
+            how = self._run_once()
+            if self._stopping.is_set():
+                break
+            if time.monotonic() - started_s > _LIVED_WELL_S:
+                delay_s = _FIRST_DELAY_S
+            self._lines.say(self.name, f"{how}; starting it again in {delay_s:g} s")
+            self._stopping.wait(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+
+    def ask_to_stop(self) -> None:
+        """Send its stop signal; it is not started again."""
+        self._signal(self.service.stop)
+
+    def kill(self) -> None:
+        """End it and its group at once."""
+        self._signal(signal.SIGKILL)
+
+    def _run_once(self) -> str:
+        try:
+            self.service.prepare()
+            with self._starting:  # a stop comes before the start or finds the process
+                if self._stopping.is_set():
+                    return "not started"
+                process = self._process = self._start()
+        except Exception as error:  # noqa: BLE001  the rim: whatever it was, the next try may do
+            return f"could not be started: {error}"
+        code = process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own children, if it left any
+        with self._starting:
+            self._process = None
+            self._pid_file.unlink(missing_ok=True)
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = start(self.service, folder=self._folder)
+        self._pid_file.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+        follower = threading.Thread(
+            target=self._lines.follow, args=(self.name, process.stdout), daemon=True
+        )
+        follower.start()
+        return process
+
+    def _signal(self, wanted: signal.Signals) -> None:
+        with self._starting:
+            self._stopping.set()
+            if self._process is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                if wanted is signal.SIGKILL:
+                    os.killpg(self._process.pid, wanted)
+                else:
+                    self._process.send_signal(wanted)
+
+
+def start(service: Service, *, folder: Path) -> subprocess.Popen[str]:
+    """Start a child in a session of its own, so that Ctrl-C reaches us alone."""
+    return subprocess.Popen(
+        service.argv,
+        env=service.environ,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=dying_with_parent(service.death),
+    )
+
+
+class Supervisor:
+    """Starts services in order, keeps them, and stops them in reverse."""
+
+    def __init__(self, *, folder: Path, pids: Path, lines: Lines) -> None:
+        self.stop_asked = threading.Event()
+        self.lines = lines
+        self._folder = folder
+        self._pids = pids
+        self._keepers: list[Keeper] = []
+
+    def heed_signals(self) -> None:
+        """SIGTERM, SIGINT and a lost terminal stop cleanly; a second one kills."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, self._on_signal)
+
+    def keep(self, service: Service) -> None:
+        """Start `service` and keep it running."""
+        keeper = Keeper(service, lines=self.lines, pids=self._pids, folder=self._folder)
+        self._keepers.append(keeper)
+        keeper.start()
+
+    def run_through(self, steps: Sequence[Service]) -> None:
+        """Run commands that end, side by side. Raises: Failed, Stopped."""
+        running = [(step, start(step, folder=self._folder)) for step in steps]
+        for step, process in running:
+            threading.Thread(
+                target=self.lines.follow, args=(step.name, process.stdout), daemon=True
+            ).start()
+        try:
+            for step, process in running:
+                self.wait_until(lambda p=process: p.poll() is not None, what=step.name)  # type: ignore[misc]
+                if process.returncode:
+                    raise Failed(f"{step.name} ended with {process.returncode}")
+        finally:
+            for _, process in running:
+                process.kill()
+
+    def wait_until(self, ready: Callable[[], bool], *, what: str, within_s: float = 120.0) -> None:
+        """Ask until it is. Raises: Failed when it takes too long, Stopped when told to."""
+        deadline = time.monotonic() + within_s
+        while not ready():
+            if self.stop_asked.wait(0.05):
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} was not ready within {within_s:g} s")
+
+    def stop(self, names: Sequence[str] = ()) -> None:
+        """Stop these services together (all that are left, one by one, when none is named)."""
+        chosen = [keeper for keeper in self._keepers if keeper.name in names]
+        groups = [chosen] if names else [[keeper] for keeper in reversed(self._keepers)]
+        for group in groups:
+            for keeper in group:
+                keeper.ask_to_stop()
+            for keeper in group:
+                self._end(keeper)
+
+    def _end(self, keeper: Keeper) -> None:
+        keeper.join(keeper.service.grace_s)
+        if keeper.is_alive():
+            self.lines.say(keeper.name, f"still there after {keeper.service.grace_s:g} s: killed")
+            keeper.kill()
+            keeper.join()
+        self._keepers.remove(keeper)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if not self.stop_asked.is_set():
+            self.stop_asked.set()
+            return
+        for keeper in self._keepers:
+            threading.Thread(target=keeper.kill, daemon=True).start()  # never wait in a handler
+
+
+def see_off_the_last_ones(pids: Path, *, within_s: float = 5.0) -> None:
+    """Wait for what a killed supervisor left, then end it; the caller holds the lock."""
+    deadline = time.monotonic() + within_s
+    for file in pids.glob("*.pid"):
+        pid, created_s = file.read_text().split() or ("0", "0")
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid))
+            if process.create_time() == float(created_s):  # else the number is another's now
+                _see_off(process, within_s=max(0.0, deadline - time.monotonic()))
+        file.unlink()
+
+
+def _see_off(process: psutil.Process, *, within_s: float) -> None:
+    try:
+        process.wait(within_s)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(within_s)
