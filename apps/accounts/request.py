@@ -16,7 +16,7 @@ class PortalRequest(HttpRequest):
     may do in it. actor: for events and the audit record, `user:alice` or `token:1a2b3c4d`.
     """
 
-    user: User  # type: ignore[assignment]
+    user: User
     team: Team
     scopes: frozenset[Scope]
     actor: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from asgiref.sync import iscoroutinefunction
@@ -20,28 +21,29 @@ def request_id(
     get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
     """Take the client's `X-Request-Id` if it is sane, else make one; answer with it."""
-    if iscoroutinefunction(get_response):
 
-        async def with_id_async(request: HttpRequest) -> HttpResponseBase:
-            name = _name(request)
-            response: HttpResponseBase = await get_response(request)
-            response["X-Request-Id"] = name
-            return response
-
-        return with_id_async
+    async def with_id_async(request: HttpRequest) -> HttpResponseBase:
+        with _named(request) as name:
+            response: HttpResponseBase = await get_response(request)  # type: ignore[misc]
+        response["X-Request-Id"] = name
+        return response
 
     def with_id(request: HttpRequest) -> HttpResponseBase:
-        name = _name(request)
-        response = get_response(request)
+        with _named(request) as name:
+            response = get_response(request)
         assert isinstance(response, HttpResponseBase)
         response["X-Request-Id"] = name
         return response
 
-    return with_id
+    return with_id_async if iscoroutinefunction(get_response) else with_id
 
 
-def _name(request: HttpRequest) -> str:
+@contextmanager
+def _named(request: HttpRequest) -> Iterator[str]:
     given = request.headers.get("X-Request-Id", "")
     name = given if _SANE.fullmatch(given) else uuid.uuid4().hex[:16]
-    current.set(name)
-    return name
+    before = current.set(name)
+    try:
+        yield name
+    finally:
+        current.reset(before)

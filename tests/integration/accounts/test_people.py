@@ -1,0 +1,150 @@
+"""Links, sign-in, members: nobody in by default, nobody out by accident."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.test import RequestFactory
+from django.utils import timezone
+from people import a_member, a_team, a_user, owner_of
+
+from apps.accounts import selectors, services
+from apps.accounts.models import OneTimeLink, SignInTrouble, Team, User
+from apps.accounts.scopes import Role
+from apps.http.problems import Refused
+
+pytestmark = pytest.mark.django_db
+GOOD = "a long and quiet river"
+
+
+def test_a_new_portal_has_no_password_at_all():
+    admin = services.first_start()
+    assert not admin.has_usable_password()
+    assert selectors.nobody_can_sign_in()
+
+
+def test_the_first_start_happens_once():
+    services.first_start()
+    services.first_start()
+    assert (User.objects.count(), Team.objects.count()) == (1, 1)
+
+
+def test_the_first_start_prints_a_link_and_a_token_that_work(client):
+    out = StringIO()
+    call_command("first_start", "--json", "--token", "demo", stdout=out)
+    said = json.loads(out.getvalue())
+    assert selectors.open_link(said["link"].rstrip("/").rsplit("/", 1)[1]) is not None
+    caller = selectors.caller_of_token(said["token"])
+    assert caller is not None
+    assert caller.team.slug == said["team"]
+
+
+def test_a_link_signs_in_once():
+    code = services.one_time_link(a_user())
+    services.use_link(code, password=GOOD)
+    with pytest.raises(Refused, match="used up"):
+        services.use_link(code)
+
+
+def test_a_later_link_ends_the_earlier_one():
+    user = a_user()
+    first = services.one_time_link(user)
+    services.one_time_link(user)
+    with pytest.raises(Refused):
+        services.use_link(first)
+
+
+def test_an_expired_link_opens_nothing():
+    code = services.one_time_link(a_user())
+    OneTimeLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(Refused):
+        services.use_link(code)
+
+
+def test_a_weak_password_leaves_the_link_unused():
+    code = services.one_time_link(a_user())
+    with pytest.raises(ValidationError):
+        services.use_link(code, password="password")
+    assert selectors.open_link(code) is not None
+
+
+def sign_in(username, password):
+    return services.sign_in(RequestFactory().post("/"), username=username, password=password)
+
+
+def test_a_wrong_name_and_a_wrong_password_are_told_alike():
+    a_user("alice", password=GOOD)
+    said = set()
+    for name in ["alice", "nobody"]:
+        with pytest.raises(Refused) as refusal:
+            sign_in(name, "wrong")
+        said.add((refusal.value.code, refusal.value.detail, refusal.value.status))
+    assert len(said) == 1
+
+
+def test_tries_slow_down_after_five_failures_and_are_free_again_after_success():
+    a_user("alice", password=GOOD)
+    for _ in range(5):
+        with pytest.raises(Refused, match="wrong"):
+            sign_in("alice", "wrong")
+    with pytest.raises(Refused) as refusal:
+        sign_in("alice", GOOD)
+    assert (refusal.value.code, refusal.value.status) == ("slow_down", 429)
+    SignInTrouble.objects.update(until=timezone.now())
+    assert sign_in("alice", GOOD).username == "alice"
+    assert not SignInTrouble.objects.exists()
+
+
+def test_a_team_keeps_an_owner():
+    team = a_team()
+    row = team.memberships.get()
+    for role in [Role.VIEWER, None]:
+        with pytest.raises(Refused, match="at least one owner"):
+            services.change_role(row, role=role, actor="test")
+    assert team.memberships.get().role == Role.OWNER
+
+
+def test_an_invited_person_gets_a_link_and_a_known_one_needs_none():
+    team, known = a_team(), a_user("bob")
+    _user, code = services.invite(team=team, username="carol", role="member", actor="test")
+    assert selectors.open_link(code) is not None
+    assert services.invite(team=team, username="bob", role="viewer", actor="test") == (known, "")
+
+
+@pytest.mark.parametrize(
+    ("username", "role"),
+    [("x" * 151, "member"), ("a b", "member"), ("", "member"), ("eve", "king")],
+)
+def test_a_senseless_invitation_changes_nothing(username, role):
+    team = a_team()
+    with pytest.raises((Refused, ValidationError)):
+        services.invite(team=team, username=username, role=role, actor="test")
+    assert User.objects.count() == 1
+
+
+def test_a_person_is_invited_once():
+    team = a_team()
+    member = a_member(team)
+    with pytest.raises(Refused, match="already"):
+        services.invite(team=team, username=member.username, role="member", actor="test")
+
+
+@pytest.mark.parametrize("slug", ["", "Upper", "with space", "../x", "-a", "x" * 41])
+def test_a_slug_that_is_none_makes_no_team(slug):
+    owner = a_user()
+    with pytest.raises(ValidationError):
+        services.create_team(slug=slug, name="x", owner=owner, actor="test")
+    assert not Team.objects.exists()
+
+
+def test_what_people_do_is_recorded_with_who_did_it():
+    team = a_team()
+    services.invite(team=team, username="carol", role="member", actor="user:alice")
+    newest = selectors.audit_record(team)[0]
+    assert (newest.actor, newest.action, newest.subject) == ("user:alice", "member.add", "carol")
+    assert owner_of(team) is not None

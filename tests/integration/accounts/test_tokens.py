@@ -1,0 +1,127 @@
+"""Tokens: shown once, kept as digests, never more than their user."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from people import a_member, a_team, a_token, a_user, bearer, owner_of
+
+from apps.accounts import selectors, services
+from apps.accounts.models import ApiToken, AuditEvent
+from apps.accounts.scopes import SCOPES, Role, Scope
+from apps.http.problems import Refused
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_token_opens_the_api_in_its_own_team(client):
+    team = a_team()
+    answer = client.get("/api/v1/me", **bearer(a_token(team)))
+    assert answer.json() == {
+        "user": owner_of(team).username,
+        "team": team.slug,
+        "scopes": sorted(Scope.values),
+        "platform_admin": False,
+    }
+
+
+def test_only_a_digest_of_a_token_is_kept():
+    secret = a_token(a_team())
+    row = ApiToken.objects.get()
+    assert secret.split("_", 2)[2] not in str(vars(row))
+    assert row.sha256 == selectors.digest(secret)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda row: ApiToken.objects.update(revoked_at=timezone.now()),
+        lambda row: ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1)),
+        lambda row: services.change_role(row, role=None, actor="test"),
+        lambda row: type(row.user).objects.update(is_active=False),
+    ],
+    ids=["revoked", "expired", "user left the team", "user disabled"],
+)
+def test_a_token_that_no_longer_holds_is_unknown(client, spoil):
+    team = a_team()
+    member = a_member(team)
+    secret = a_token(team, user=member, scopes=["jobs:read"])
+    assert client.get("/api/v1/me", **bearer(secret)).status_code == 200
+    spoil(team.memberships.get(user=member))
+    answer = client.get("/api/v1/me", **bearer(secret))
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("token", ["", "rgt_", "rgt_12345678_short", "x" * 10_000, "rgt_é"])
+def test_a_word_that_is_no_token_is_unknown(client, token):
+    answer = client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+
+
+def test_a_token_loses_what_its_user_loses():
+    team = a_team()
+    member = a_member(team, Role.MEMBER)
+    secret = a_token(team, user=member, scopes=["jobs:write", "jobs:read"])
+    services.change_role(team.memberships.get(user=member), role=Role.VIEWER, actor="test")
+    caller = selectors.caller_of_token(secret)
+    assert caller is not None
+    assert caller.scopes == {Scope.JOBS_READ}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "days", "code"),
+    [
+        ([], 90, "bad_scopes"),
+        (["jobs:write"], 90, "bad_scopes"),
+        (["fly"], 90, "bad_scopes"),
+        (["jobs:read"], 0, "bad_days"),
+        (["jobs:read"], 366, "bad_days"),
+    ],
+)
+def test_a_token_beyond_its_user_is_refused_and_nothing_is_kept(scopes, days, code):
+    team = a_team()
+    viewer = a_member(team, Role.VIEWER)
+    with pytest.raises(Refused) as refusal:
+        services.create_token(
+            user=viewer, team=team, name="x", scopes=scopes, days=days, actor="test"
+        )
+    assert refusal.value.code == code
+    assert not ApiToken.objects.exists()
+
+
+def test_a_token_cannot_make_one_that_may_more(client):
+    team = a_team()
+    secret = a_token(team, scopes=["jobs:read"])
+    body = {"name": "more", "scopes": ["jobs:read", "jobs:write"]}
+    answer = client.post("/api/v1/tokens", body, content_type="application/json", **bearer(secret))
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_scopes")
+    assert ApiToken.objects.count() == 1
+
+
+def test_somebody_elses_token_cannot_be_revoked(client):
+    team = a_team()
+    other = services.create_token(
+        user=a_member(team), team=team, name="x", scopes=["jobs:read"], actor="test"
+    )[0]
+    answer = client.delete(f"/api/v1/tokens/{other.pk}", **bearer(a_token(team)))
+    assert answer.status_code == 404
+    assert ApiToken.objects.get(pk=other.pk).revoked_at is None
+
+
+def test_revoking_twice_is_recorded_once():
+    a_token(a_team())
+    row = ApiToken.objects.get()
+    services.revoke_token(row, actor="test")
+    services.revoke_token(row, actor="test")
+    assert AuditEvent.objects.filter(action="token.revoke").count() == 1
+
+
+def test_roles_nest_and_billing_sees_money_but_no_jobs():
+    assert SCOPES[Role.VIEWER] < SCOPES[Role.MEMBER] < SCOPES[Role.OWNER]
+    assert Scope.COST_READ in SCOPES[Role.BILLING]
+    assert Scope.JOBS_READ not in SCOPES[Role.BILLING]
+    assert a_user().pk  # a user without a team holds nothing
+    assert not selectors.scopes_in(a_user(), a_team())
