@@ -80,7 +80,7 @@ def bearer(read: Scope, *, write: Scope | None = None) -> Callable[[V], V]:
     return declare
 
 
-class allow(HttpBearer):  # noqa: N801  (reads as a word: auth=allow(Scope.JOBS_READ))
+class allow(HttpBearer):
     """An API operation's declaration: a token that has this scope (None: any valid token)."""
 
     def __init__(self, scope: Scope | None) -> None:

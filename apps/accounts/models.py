@@ -92,7 +92,7 @@ class ApiToken(models.Model):
 
 
 class OneTimeLink(models.Model):
-    """A link that signs one person in once: the first admin, an invited member, a lost password."""
+    """A link that signs one person in once: the first admin, an invited member."""
 
     sha256 = models.CharField(max_length=64, unique=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")

@@ -80,7 +80,7 @@ def create_token(
         raise Refused(
             "bad_scopes",
             _("Choose at least one scope, of those you hold: %(held)s.")
-            % {"held": ", ".join(sorted(held)) or "–"},
+            % {"held": ", ".join(sorted(held))},
             pointer="/scopes",
         )
     if not 1 <= days <= TOKEN_DAYS_MOST:
