@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "lucide",
+    "ninja",  # the API's page of docs, from the wheel
     "template_partials",
     "apps.config",
     "apps.insights",

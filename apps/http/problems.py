@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Schema
@@ -13,6 +15,8 @@ from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
 from apps.http.request_id import current
+
+log = logging.getLogger(__name__)
 
 TYPES = "/problems/"
 
@@ -103,6 +107,18 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(PermissionDenied)
     def on_denied(request: HttpRequest, error: PermissionDenied) -> JsonResponse:
         return problem("forbidden", str(error) or _("This is not yours to do."), status=403)
+
+    @api.exception_handler(OperationalError)
+    def on_database(request: HttpRequest, error: OperationalError) -> JsonResponse:
+        log.warning("no database: %s", error, extra={"action": "database_away"})
+        said = _("The database is away; nothing was changed. Try again soon.")
+        return problem("database_away", said, status=503, headers={"Retry-After": "2"})
+
+    @api.exception_handler(Exception)
+    def on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
+        log.exception("unforeseen", extra={"action": "request_failed", "path": request.path})
+        said = _("Something went wrong on our side; it was logged under this request_id.")
+        return problem("internal_error", said, status=500)
 
     @api.exception_handler(HttpError)
     def on_http(request: HttpRequest, error: HttpError) -> JsonResponse:
