@@ -6,7 +6,7 @@ Amounts stay fractions until they are shown, so that cutting a span in two never
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +14,30 @@ from fractions import Fraction
 from regatta.costs.prices import PriceInterval
 
 _HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """`quantity` nodes of `kind`, in use from `start` to `end`.
+
+    Raises: ValueError when the span ends before it begins, or the quantity is negative.
+    """
+
+    kind: str
+    start: datetime
+    end: datetime
+    quantity: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(f"a use of {self.kind} ends at {self.end}, before it begins")
+        if not self.quantity.is_finite() or self.quantity < 0:
+            raise ValueError(f"the use of {self.kind} is a number from 0 up, not {self.quantity}")
+
+    def within(self, start: datetime, end: datetime) -> Use:
+        """The part of it between `start` and `end`; of no length when it lies outside."""
+        begin = min(max(self.start, start), end)
+        return replace(self, start=begin, end=max(begin, min(self.end, end)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +72,23 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """Where the cost of a cluster went: its jobs, and the rest, in which nothing was asked of it.
+    """Where the cost of a cluster went: to its jobs, and the rest, in which it was idle."""
 
-    idle: negative when the jobs were charged more than the cluster cost; always a fault.
-    """
+    total: Cost = Cost()
+    jobs: Cost = Cost()
 
-    total: Cost
-    jobs: Cost
+    def __add__(self, other: Books) -> Books:
+        return Books(total=self.total + other.total, jobs=self.jobs + other.jobs)
 
     @property
     def idle_usd(self) -> Decimal | None:
+        """What no job used; None while a price is unknown, negative only by a fault."""
         if self.total.gaps or self.jobs.gaps:
             return None
         return Cost(amount=self.total.amount - self.jobs.amount).known_usd
 
-    def balances(self, *, tolerance: Fraction = Fraction(1, 1000)) -> bool:
-        """Whether the jobs cost no more than the cluster did, but for `tolerance` of its cost."""
+    def balance(self, *, tolerance: Fraction = Fraction(1, 1000)) -> bool:
+        """Whether jobs were charged no more than the cluster cost, but for `tolerance` of it."""
         return self.jobs.amount <= self.total.amount * (1 + tolerance)
 
 
@@ -72,42 +97,23 @@ def total(costs: Iterable[Cost]) -> Cost:
     return sum(costs, start=Cost())
 
 
-def cost_of(
-    prices: Iterable[PriceInterval],
-    *,
-    kind: str,
-    start: datetime,
-    end: datetime,
-    quantity: Decimal = Decimal(1),
-) -> Cost:
-    """The cost of `quantity` nodes of `kind` from `start` to `end`.
+def cost_of(use: Use, prices: Iterable[PriceInterval]) -> Cost:
+    """What a use costs.
 
     prices: in order of time and without overlap, as `prices.overlay` gives them.
-    Raises: ValueError when the span ends before it begins, or the quantity is negative.
     """
-    if end < start:
-        raise ValueError(f"a span of {kind} ends at {end}, before it begins at {start}")
-    if not quantity.is_finite() or quantity < 0:
-        raise ValueError(f"a quantity of {kind} is a number from 0 up, not {quantity}")
-    amount, gaps, at = Fraction(0), [], start
+    amount, gaps, at = Fraction(0), [], use.start
     for price in prices:
-        begin, until = max(price.from_at, at), min(price.to_at or end, end)
+        begin, until = max(price.from_at, at), min(price.to_at or use.end, use.end)
         if until <= begin:
             continue
         if begin > at:
-            gaps.append(Gap(kind=kind, from_at=at, to_at=begin))
-        amount += _hours(until - begin) * Fraction(price.usd_per_hour) * Fraction(quantity)
+            gaps.append(Gap(kind=use.kind, from_at=at, to_at=begin))
+        amount += _hours(until - begin) * Fraction(price.usd_per_hour) * Fraction(use.quantity)
         at = until
-    if at < end:
-        gaps.append(Gap(kind=kind, from_at=at, to_at=end))
-    return Cost(amount=amount, gaps=tuple(gaps) if quantity else ())
-
-
-def cost_usd(
-    prices: Iterable[PriceInterval], start: datetime, end: datetime, quantity: Decimal = Decimal(1)
-) -> Decimal | None:
-    """As `cost_of`, as a number; None when a price is missing."""
-    return cost_of(prices, kind="", start=start, end=end, quantity=quantity).usd
+    if at < use.end:
+        gaps.append(Gap(kind=use.kind, from_at=at, to_at=use.end))
+    return Cost(amount=amount, gaps=tuple(gaps) if use.quantity else ())
 
 
 def hourly_usd(prices: Iterable[PriceInterval], *, at: datetime) -> Decimal | None:
@@ -116,14 +122,6 @@ def hourly_usd(prices: Iterable[PriceInterval], *, at: datetime) -> Decimal | No
         if price.from_at <= at and (price.to_at is None or at < price.to_at):
             return price.usd_per_hour
     return None
-
-
-def within(
-    start: datetime, end: datetime, *, window_start: datetime, window_end: datetime
-) -> tuple[datetime, datetime] | None:
-    """The part of a span that lies in a window; None when it lies outside."""
-    begin, until = max(start, window_start), min(end, window_end)
-    return (begin, until) if begin < until else None
 
 
 def _hours(span: timedelta) -> Fraction:

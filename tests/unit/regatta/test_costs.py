@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regatta.costs.ledger import Books, Cost, Gap, cost_of, cost_usd, hourly_usd, total, within
+from regatta.costs.ledger import Books, Cost, Gap, Use, cost_of, hourly_usd, total
 from regatta.costs.prices import PriceInterval, kinds_to_try, overlay
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -42,8 +42,12 @@ def price_lists(draw):
     ]
 
 
+def a_use(start, end, quantity=Decimal(1)):
+    return Use(kind="node", start=start, end=end, quantity=quantity)
+
+
 def cost(prices, start, end, quantity=Decimal(1)):
-    return cost_of(prices, kind="node", start=start, end=end, quantity=quantity)
+    return cost_of(a_use(start, end, quantity), prices)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def cost(prices, start, end, quantity=Decimal(1)):
     ],
 )
 def test_worked_cases(prices, hours, quantity, usd):
-    assert cost_usd(prices, NOON, after(hours), Decimal(quantity)) == Decimal(usd)
+    assert cost(prices, NOON, after(hours), Decimal(quantity)).usd == Decimal(usd)
 
 
 def test_a_price_change_in_the_middle_of_a_second_is_exact():
@@ -165,13 +169,13 @@ def test_times_without_a_zone_are_refused():
 
 def test_a_span_that_ends_before_it_begins_is_refused():
     with pytest.raises(ValueError, match="before it begins"):
-        cost([], after(1), NOON)
+        a_use(after(1), NOON)
 
 
 @pytest.mark.parametrize("quantity", ["-1", "NaN"])
 def test_an_impossible_quantity_is_refused(quantity):
     with pytest.raises(ValueError, match="a number from 0 up"):
-        cost([], NOON, after(1), Decimal(quantity))
+        a_use(NOON, after(1), Decimal(quantity))
 
 
 def test_a_simulated_chip_is_priced_as_what_it_stands_in():
@@ -182,8 +186,8 @@ def test_a_simulated_chip_is_priced_as_what_it_stands_in():
 def test_what_no_job_used_is_idle_and_jobs_beyond_the_cluster_do_not_balance():
     cluster, job = Cost(amount=Fraction(10)), Cost(amount=Fraction(3))
     assert Books(total=cluster, jobs=job).idle_usd == Decimal(7)
-    assert Books(total=cluster, jobs=job).balances()
-    assert not Books(total=job, jobs=cluster).balances()
+    assert Books(total=cluster, jobs=job).balance()
+    assert not Books(total=job, jobs=cluster).balance()
 
 
 def test_idle_is_unknown_while_a_price_is():
@@ -192,7 +196,9 @@ def test_idle_is_unknown_while_a_price_is():
 
 
 def test_only_the_part_inside_the_window_counts():
-    window = {"window_start": NOON, "window_end": after(10)}
-    assert within(after(-5), after(2), **window) == (NOON, after(2))
-    assert within(after(9), after(12), **window) == (after(9), after(10))
-    assert within(after(-2), NOON, **window) is None
+    window = (NOON, after(10))
+    assert a_use(after(-5), after(2)).within(*window) == a_use(NOON, after(2))
+    assert a_use(after(9), after(12)).within(*window) == a_use(after(9), after(10))
+    for outside in (a_use(after(-2), after(-1)), a_use(after(11), after(12))):
+        part = outside.within(*window)
+        assert part.start == part.end

@@ -1,0 +1,1 @@
+"""Prices, meters, and what teams, clusters and jobs cost."""
