@@ -1,0 +1,1 @@
+"""Runs inside jobs: models, data, loops. torch and ray are imported here."""
