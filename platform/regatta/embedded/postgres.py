@@ -84,17 +84,20 @@ class Postgres:
 
         The caller holds the lock of this home, so nobody wants them any more.
         """
+        pid_file = self.data / "postmaster.pid"
+        postmaster = pid_file.read_text().split("\n")[0] if pid_file.exists() else ""
         deadline = time.monotonic() + _LEAVE_S
         while left := _processes_in(self.data):
             for process in left:
-                if process.ppid() not in {other.pid for other in left}:
-                    process.send_signal(STOP)
+                if str(process.pid) == postmaster:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.send_signal(STOP)
             if time.monotonic() > deadline:
                 pids = ", ".join(str(process.pid) for process in left)
                 raise DidNotStart(f"an old PostgreSQL still holds {self.data}: end {pids}")
             time.sleep(0.1)
         # The number in it may meanwhile be another process's, which PostgreSQL takes for its own.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        pid_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
