@@ -81,8 +81,15 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.web.context.shell",
             ],
-            "builtins": ["lucide.templatetags.lucide", "django.templatetags.i18n"],
+            "builtins": [
+                "apps.web.templatetags.portal",
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "lucide.templatetags.lucide",
+                "template_partials.templatetags.partials",
+            ],
         },
     }
 ]
@@ -135,6 +142,11 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 STATIC_ROOT = REGATTA_HOME / "static"
 STATICFILES_DIRS = [BASE_DIR / "frontend" / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "apps.web.finders.PlotlyFinder",
+]
 _collected = env.flag("REGATTA_COLLECTED_STATIC")  # set by whoever ran collectstatic before
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not _collected
 STORAGES = {

@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from apps.config.api import api
 from apps.web import health
 
+handler500 = "apps.web.errors.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("api/v1/", api.urls),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
+
+from apps.http.problems import Refused
 
 
 def render_page(
@@ -24,3 +27,9 @@ def render_page(
     response = render(request, name, context or {}, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def refuse(form: BaseForm, error: Refused) -> None:
+    """Say a refusal at the form's field that it is about, or above the form."""
+    field = error.pointer.strip("/").split("/")[0]
+    form.add_error(field if field in form.fields else None, error.detail)

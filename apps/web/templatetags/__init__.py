@@ -1,0 +1,3 @@
+"""Template tags that every app's pages use."""
+
+from __future__ import annotations

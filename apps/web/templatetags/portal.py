@@ -1,0 +1,85 @@
+"""Figures, times and states as every page shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from django import template
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+_GIB = 1 << 30
+NONE = "\u2013"  # an en dash
+
+
+@register.filter
+def usd(amount: Decimal | float | None) -> str:
+    """Money in US dollars: cents, or as many digits as a small sum needs; a dash for None."""
+    if amount is None:
+        return NONE
+    exact = Decimal(str(amount))
+    places = 2 if exact == 0 or abs(exact) >= 1 else 4
+    rounded = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return f"${number_format(rounded, decimal_pos=places, use_l10n=True, force_grouping=True)}"
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """`12 s`, `4 min 09 s`, `1 h 02 min`, `3 d 04 h`; a dash for None."""
+    if value is None:
+        return NONE
+    whole = max(0, int(value.total_seconds() if isinstance(value, timedelta) else value))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+@register.filter
+def gib(size_bytes: int | None) -> str:
+    """Memory in GiB; a dash for None."""
+    return NONE if size_bytes is None else f"{number_format(size_bytes / _GIB, 1)} GiB"
+
+
+@register.filter
+def trimmed(number: Decimal | float | None) -> str:
+    """A number without the zeros at its end."""
+    return NONE if number is None else f"{Decimal(str(number)).normalize():f}"
+
+
+@register.simple_tag
+def when(at: datetime | None, form: str = "relative") -> SafeString:
+    """A moment: UTC in the page, in the reader's zone and words by script; "running" counts up."""
+    if at is None:
+        return format_html('<span class="faint">{}</span>', NONE)
+    return format_html(
+        '<time datetime="{}" data-behaviour="local-time" data-form="{}">{} UTC</time>',
+        at.isoformat(),
+        form,
+        date_format(at, "Y-m-d H:i:s"),
+    )
+
+
+@register.inclusion_tag("components/_badge.html")
+def badge(look: Any, size: str = "") -> dict[str, Any]:
+    """A state as icon, word, colour and shape; `look` has word, tone, icon, moving."""
+    return {"look": look, "size": size}
+
+
+@register.simple_tag(takes_context=True)
+def with_query(context: dict[str, Any], **changes: Any) -> str:
+    """The page's query with some values changed; an empty one is dropped."""
+    query = context["request"].GET.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value not in (None, ""):
+            query[name] = str(value)
+    return f"?{query.urlencode()}"
