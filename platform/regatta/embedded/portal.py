@@ -52,7 +52,9 @@ class Portal:
         """What all the children get."""
         ours = {"REGATTA_HOME": str(self.home), "REGATTA_URL": self.url}
         ours |= {"REGATTA_COLLECTED_STATIC": "1", "PYTHONUNBUFFERED": "1"}
-        return environ_without_postgres() | ours
+        # PG* variables are meant for the user's own server, not for the embedded one.
+        given = dict(os.environ) if is_set("DATABASE_URL") else environ_without_postgres()
+        return given | ours
 
     def command(self, name: str) -> tuple[str, ...]:
         """How to execute one of the portal's own processes."""
