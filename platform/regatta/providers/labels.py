@@ -18,9 +18,9 @@ def wrong_label(labels: Any) -> str:
     if len(labels) > MOST:
         return f"{len(labels)} labels"
     for key, value in labels.items():
-        known = isinstance(key, str) and isinstance(value, str)
-        if not known or not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
+        if not (isinstance(key, str) and isinstance(value, str)):
             return f"{key}={value}"[:80]
-        if key in _OURS or key.startswith("ray.io/"):
-            return key
+        ours = key in _OURS or key.startswith("ray.io/")
+        if ours or not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
+            return f"{key}={value}"[:80]
     return ""
