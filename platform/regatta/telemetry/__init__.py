@@ -21,8 +21,9 @@ from typing import SupportsFloat
 from regatta.telemetry.outbox import Outbox
 from regatta.telemetry.portal import Portal
 from regatta.telemetry.reporter import Reporter
+from regatta.telemetry.stream import Stream
 
-__all__ = ["flush", "report"]
+__all__ = ["close", "report"]
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +47,16 @@ def report(*, step: int, **values: SupportsFloat) -> None:
         _reporter.report(step=step, **values)
 
 
-def flush(*, limit_s: float = _AT_EXIT_S) -> bool:
-    """Wait until all is with the portal, at most so long; whether it is.
+def close(*, limit_s: float = _AT_EXIT_S) -> None:
+    """Wait until all is with the portal, at most about so long, and say what is lost.
 
     Done by itself at a usual exit; call it at the end of an actor's work, since Ray ends actors
-    without one.
+    without one. A later report begins a new stream.
     """
-    return _reporter is None or _reporter.flush(limit_s=limit_s)
+    global _reporter
+    reporter, _reporter = _reporter, None
+    if reporter is not None:
+        reporter.close(limit_s=limit_s)
 
 
 def _from_environment() -> Reporter | None:
@@ -60,19 +64,17 @@ def _from_environment() -> Reporter | None:
     if not (url and token):
         log.info("no telemetry: REGATTA_URL and REGATTA_TELEMETRY_TOKEN are not both set")
         return None
-    stream = uuid.uuid4()
+    name = uuid.uuid4()
     folder = os.environ.get("REGATTA_OUTPUT_DIR") or tempfile.gettempdir()
-    return Reporter(
-        stream=stream,
+    stream = Stream(
+        name=name,
         rank=int(os.environ.get("RANK", "0")),
         portal=Portal(url=url, token=token),
-        outbox=Outbox(spill=Path(folder) / f".telemetry-{stream}.jsonl"),
+        outbox=Outbox(spill=Path(folder) / f".telemetry-{name}.jsonl"),
     )
-
-
-def _close() -> None:
-    if _reporter is not None:
-        _reporter.close(limit_s=_AT_EXIT_S)
+    reporter = Reporter(stream)
+    reporter.start()
+    return reporter
 
 
 def _after_fork() -> None:
@@ -81,6 +83,6 @@ def _after_fork() -> None:
     _reporter = None
 
 
-atexit.register(_close)
+atexit.register(close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -1,189 +1,49 @@
-"""One process's stream of metrics: gathered on the spot, delivered in the background."""
+"""Delivers a stream in the background of the process that measures."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import operator
-import re
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, SupportsFloat
-from uuid import UUID
+from typing import SupportsFloat
 
-from regatta.telemetry.outbox import Batch, Outbox
-from regatta.telemetry.portal import Away, Refused
+from regatta.telemetry.stream import Stream
 
 log = logging.getLogger(__name__)
 
-Point = tuple[str, int, float, float]  # key, step, value, seconds since 1970
-
-BATCH_POINTS = 1000
 _EVERY_S = 0.5
-_WAITING_POINTS = 200_000  # gathered during one delivery that hangs
-_LONGEST_PAUSE_S = 15.0
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,79}")
-
-
-class Sends(Protocol):
-    def send(self, body: bytes) -> None: ...
 
 
 class Reporter:
-    """Numbers its batches, and sends them in order until the portal has said yes or never.
+    """A stream with a thread, which starts with the first report."""
 
-    What cannot be kept is counted, logged, and told to the portal with the next batch.
-    """
-
-    def __init__(
-        self,
-        *,
-        stream: UUID,
-        rank: int,
-        portal: Sends,
-        outbox: Outbox,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.dropped = 0
-        self._stream = str(stream)
-        self._rank = rank
-        self._portal = portal
-        self._outbox = outbox
-        self._clock = clock
-        self._points: deque[Point] = deque()
-        self._keys: set[str] = set()
-        self._total_steps: float | None = None
-        self._seq = 0
-        self._pause_s = 0.0
-        self._not_before = 0.0
-        self._refused_for_good = False
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._turn = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._live, name="telemetry", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
 
     def report(self, *, step: int, **values: SupportsFloat) -> None:
         """Note the values and return."""
-        at, step = self._clock(), operator.index(step)
-        for key, value in values.items():
-            number = self._checked(key, value)
-            if key == "total_steps" and number == self._total_steps:
-                continue
-            if key == "total_steps":
-                self._total_steps = number
-            self._points.append((key, step, number, at))
-        if self._thread is None:
-            self._start()
-        if len(self._points) >= BATCH_POINTS:
+        if self._stream.note(step=step, values=values):
             self._wake.set()
 
-    def flush(self, *, limit_s: float) -> bool:
-        """Deliver what is there, for at most `limit_s`; whether nothing is left."""
-        deadline = time.monotonic() + limit_s
-        while not (done := self.deliver(patient=False)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return done
-
     def close(self, *, limit_s: float) -> None:
-        """Flush, and say what is lost."""
+        """Deliver the rest, for about `limit_s` at most, and say what is lost."""
         self._closing.set()
         self._wake.set()
-        if not self.flush(limit_s=limit_s):
-            log.error("the portal is away: %d metric points lost", self._outbox.close())
-
-    def deliver(self, *, patient: bool = True) -> bool:
-        """One turn: pack what was gathered, send what may be sent; whether nothing is left.
-
-        patient: keep to the pause after a failed delivery.
-        """
-        with self._turn:
-            self._pack()
-            if patient and time.monotonic() < self._not_before:
-                return False
-            return self._send()
-
-    def _checked(self, key: str, value: SupportsFloat) -> float:
-        if key not in self._keys:
-            if not _KEY.fullmatch(key):
-                msg = f"the name of a metric is a word like val_loss or train/loss, not {key!r}"
-                raise ValueError(msg)
-            self._keys.add(key)
-        return float(value)
-
-    def _pack(self) -> None:
-        excess = len(self._points) - _WAITING_POINTS
-        if excess > 0:
-            self._drop(excess, "too many metric points at once")
-            for _ in range(excess):
-                self._points.popleft()
-        while self._points:
-            some = [self._points.popleft() for _ in range(min(BATCH_POINTS, len(self._points)))]
-            self._seq += 1
-            body = encode(
-                some, stream=self._stream, seq=self._seq, rank=self._rank, dropped=self.dropped
-            )
-            if self._refused_for_good:
-                self.dropped += len(some)
-            elif not self._outbox.put(Batch(len(some), body)):
-                self._drop(len(some), "no room for more metric points")
-
-    def _send(self) -> bool:
-        while batch := self._outbox.first():
-            try:
-                self._portal.send(batch.body)
-            except Away as away:
-                self._put_off(away)
-                return False
-            except Refused as refused:
-                self._drop(batch.points, f"the portal refused metric points: {refused}")
-                self._refused_for_good = refused.for_good
-            self._outbox.pop()
-            self._pause_s = 0.0
-            if self._refused_for_good:
-                self.dropped += self._outbox.close()
-        return True
-
-    def _put_off(self, away: Away) -> None:
-        if not self._pause_s:
-            log.warning("the portal is away, metrics wait: %s", away)
-        self._pause_s = min(max(_EVERY_S, 2 * self._pause_s), _LONGEST_PAUSE_S)
-        self._not_before = time.monotonic() + self._pause_s
-
-    def _drop(self, points: int, why: str) -> None:
-        self.dropped += points
-        log.error("%s; %d lost so far", why, self.dropped)
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._live, name="telemetry", daemon=True)
-        self._thread.start()
+        deadline = time.monotonic() + limit_s
+        while not self._stream.deliver(now_s=None):
+            if time.monotonic() > deadline:
+                log.error("the portal is away: %d metric points lost", self._stream.abandon())
+                return
+            time.sleep(0.1)
 
     def _live(self) -> None:
         while not self._closing.is_set():
             self._wake.wait(_EVERY_S)
             self._wake.clear()
-            self.deliver()
-
-
-def encode(points: Iterable[Point], *, stream: str, seq: int, rank: int, dropped: int) -> bytes:
-    """A batch as the portal reads it, on one line.
-
-    {"stream", "seq", "rank", "dropped", "keys": ["loss"], "points": [[0, 12, 2.31, 1.7e9]]}, a
-    point being the place of its key, step, value and time. JSON has no word for a value that is
-    not finite: those are "NaN", "Infinity" and "-Infinity".
-    """
-    keys: dict[str, int] = {}
-    rows: list[list[Any]] = [
-        [keys.setdefault(key, len(keys)), step, _plain(value), round(at, 3)]
-        for key, step, value, at in points
-    ]
-    batch = {"stream": stream, "seq": seq, "rank": rank, "dropped": dropped}
-    return json.dumps(batch | {"keys": list(keys), "points": rows}, separators=(",", ":")).encode()
-
-
-def _plain(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+            self._stream.deliver(now_s=time.monotonic())

@@ -88,7 +88,7 @@ def work(recipe: Recipe) -> dict[str, Any]:
     if run.leads:
         _save_model(run, tokenizer)
         outcome |= {"sample": _sample(run, tokenizer)}
-    telemetry.flush()  # Ray ends this process without the usual exit
+    telemetry.close()  # Ray ends this process without the usual exit
     return outcome
 
 
