@@ -13,6 +13,7 @@ from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext_lazy as _
 
+from apps.jobs.log_models import Log, LogChunk
 from apps.lifecycle.models import Moment, Stateful
 from apps.lifecycle.nudge import announce
 from regatta.lifecycle.attempt import (
@@ -24,6 +25,8 @@ from regatta.lifecycle.attempt import (
     Desired,
     Reason,
 )
+
+__all__ = ["Attempt", "Job", "Log", "LogChunk", "Package", "Secret"]
 
 NAME_CHARS, ENTRYPOINT_CHARS = 200, 10_000
 PRIORITY_MOST, RETRIES_MOST = 100, 10
@@ -260,6 +263,8 @@ class Attempt(Stateful):
                 started_at=self.started_at,
                 ended_at=self.ended_at,
             )
+            if self.state == AttemptState.STARTING:
+                Log.objects.get_or_create(attempt=self)
             announce(self.subject)
         return True
 

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     ENTRYPOINT_NOT_STARTED = "entrypoint_not_started"
     ENVIRONMENT_FAILED = "environment_failed"
     UNSCHEDULABLE = "unschedulable"
+    INPUT_MISSING = "input_missing"
     REFUSED_BY_CLUSTER = "refused_by_cluster"
     FAILED_ON_CLUSTER = "failed_on_cluster"
     NEVER_STARTED = "never_started"
@@ -95,6 +96,7 @@ _ENDINGS: Mapping[Reason, tuple[AttemptState, Again]] = {
     _R.ENVIRONMENT_FAILED: (_S.FAILED, Again.RETRIES),
     _R.FAILED_ON_CLUSTER: (_S.FAILED, Again.RETRIES),
     _R.UNSCHEDULABLE: (_S.FAILED, Again.NEVER),  # the same request would not fit next time
+    _R.INPUT_MISSING: (_S.FAILED, Again.NEVER),  # a package or a secret was deleted meanwhile
     _R.REFUSED_BY_CLUSTER: (_S.FAILED, Again.NEVER),  # nor would the same words be understood
     _R.NEVER_STARTED: (_S.STOPPED, Again.NEVER),
     _R.STOPPED_AS_ASKED: (_S.STOPPED, Again.NEVER),
@@ -113,7 +115,8 @@ class Seen(StrEnum):
     """What is known of an attempt's work. Trouble in asking is not a sight at all.
 
     ABSENT: the cluster itself says that it knows no such attempt.
-    FORGOTTEN: it says so in another session than the one in which the attempt was placed.
+    FORGOTTEN: the session in which the attempt was placed has ended; the cluster runs none, or
+        another one that knows no such attempt.
     HIDDEN: the cluster is not ready, so that nobody can be asked.
     GONE: the cluster has been deleted.
     The others are Ray's words.
@@ -260,7 +263,7 @@ def evidence(sight: Sight) -> dict[str, Any]:
     """What a verdict on this sight rests on, strongest kind first known, as plain data."""
     kinds = {
         Seen.GONE: "cluster_deleted",
-        Seen.FORGOTTEN: "session_gone_and_head_new",
+        Seen.FORGOTTEN: "session_ended",
         Seen.ABSENT: "unknown_to_its_cluster",
     }
     told = {

@@ -204,7 +204,7 @@ def test_failing_spends_the_retries_of_the_job_and_being_lost_does_not():
     ("seen", "kind"),
     [
         *((seen, "ray_terminal_status") for seen in sorted(ENDED)),
-        (Seen.FORGOTTEN, "session_gone_and_head_new"),
+        (Seen.FORGOTTEN, "session_ended"),
         (Seen.ABSENT, "unknown_to_its_cluster"),
         (Seen.GONE, "cluster_deleted"),
     ],

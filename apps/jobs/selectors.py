@@ -1,0 +1,191 @@
+"""What may be known of jobs: lists, places in line, events, and whose token writes telemetry."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
+
+from apps.accounts import vault
+from apps.clusters import selectors as clusters
+from apps.costs import selectors as costs
+from apps.jobs.models import QUEUED, Attempt, Job, JobQuerySet, Package, Secret
+from apps.lifecycle.models import Event
+from regatta.lifecycle.attempt import TERMINAL
+from regatta.lifecycle.queue import Amounts
+from regatta.storage.objects import FolderStore
+
+if TYPE_CHECKING:
+    from apps.accounts.models import Team
+
+# Columns of a list's row: `.values(*ROW)` becomes JSON without a model in between.
+ROW = (
+    *("id", "name", "cluster_id", "state", "reason", "since", "generation", "attempt_number"),
+    *("priority", "source", "progress", "created_at", "started_at", "ended_at", "ray_id"),
+)
+ROW_NAMES = {"cluster_name": F("cluster__name"), "user": F("submitted_by__username")}
+_GCS = "gcs://"
+_TOKEN = re.compile(r"rgt_job_([0-9]{1,18})_([0-9a-f]{64})")
+_TELEMETRY_AFTER_END = timedelta(minutes=2)  # what a job still held back when it ended
+
+
+def store() -> FolderStore:
+    """Where packages are kept."""
+    return FolderStore(Path(settings.REGATTA_HOME) / "objects")
+
+
+def jobs(
+    team: Team,
+    *,
+    state: str = "",
+    cluster_id: int | None = None,
+    user: str = "",
+    q: str = "",
+) -> JobQuerySet:
+    """A team's jobs that nobody deleted, narrowed down by what is given.
+
+    q: a part of the name, in any case.
+    """
+    given = {
+        "state": state,
+        "cluster_id": cluster_id,
+        "submitted_by__username": user,
+        "name__icontains": q,
+    }
+    narrow = {name: value for name, value in given.items() if value}
+    return Job.objects.kept().filter(team=team, **narrow)
+
+
+def row_values(rows: JobQuerySet) -> QuerySet[Job, dict[str, Any]]:
+    """Rows of a list as plain data, in one query."""
+    return rows.values(*ROW, **ROW_NAMES)
+
+
+def job_by_ray_name(team: Team, name: str) -> Job | None:
+    """The job that Ray's clients know by `name`: their own id, or `job-7` of the portal."""
+    mine = Job.objects.kept().filter(team=team)
+    number = re.fullmatch(r"job-([0-9]{1,18})", name)
+    by_name = Q(pk=int(number[1]), ray_id="") if number else Q(ray_id=name)
+    return mine.filter(by_name).first() if name else None
+
+
+def attempts(job: Job) -> QuerySet[Attempt]:
+    """Every try of a job, the latest first."""
+    return Attempt.objects.filter(job=job).order_by("-number")
+
+
+def latest_attempt(job: Job) -> Attempt:
+    return attempts(job)[:1].get()
+
+
+def queue_position(job: Job) -> int | None:
+    """How many stand before a waiting job in its cluster's line; None when it does not wait."""
+    if job.state != QUEUED:
+        return None
+    first = Q(priority__gt=job.priority) | Q(priority=job.priority, pk__lt=job.pk)
+    return Job.objects.in_line(job.cluster_id).filter(first).count()
+
+
+def events(job: Job) -> QuerySet[Event]:
+    """The moves of all its attempts, in the order in which they happened."""
+    subjects = [attempt.subject for attempt in attempts(job)]
+    return Event.objects.filter(subject__in=subjects).order_by("pk")
+
+
+def packages_named(runtime_env: Mapping[str, Any]) -> list[str]:
+    """The uploaded packages that a runtime environment is made of, by Ray's names for them."""
+    modules = runtime_env.get("py_modules")
+    uris = [runtime_env.get("working_dir"), *(modules if isinstance(modules, list) else [])]
+    named = [uri for uri in uris if isinstance(uri, str) and uri.startswith(_GCS)]
+    return [uri.removeprefix(_GCS) for uri in named]
+
+
+def packages(team: Team) -> QuerySet[Package]:
+    return Package.objects.filter(team=team)
+
+
+def packages_by_name(job: Job, names: Iterable[str]) -> QuerySet[Package]:
+    """Those of a job's team that have one of the names."""
+    return Package.objects.filter(team_id=job.team_id, name__in=list(names))
+
+
+def secrets(team: Team) -> QuerySet[Secret]:
+    """A team's secrets by name; their values are for its jobs alone."""
+    return Secret.objects.filter(team=team).order_by("name")
+
+
+def secret_values(job: Job) -> dict[str, str]:
+    """The values of a job's secrets by the secret's name, for its environment and its log's
+    scrubbing; a secret that was deleted meanwhile is left out."""
+    wanted = set(job.secret_env.values())
+    rows = Secret.objects.filter(team_id=job.team_id, name__in=wanted) if wanted else []
+    return {row.name: vault.open_(row.sealed) for row in rows}
+
+
+def cluster_of(team: Team, cluster_id: int) -> Any:
+    """A team's cluster, or None."""
+    return apps.get_model("clusters", "Cluster").objects.filter(team=team, pk=cluster_id).first()
+
+
+def cluster_ends(cluster_id: int) -> bool:
+    """Whether a cluster is deleted, or about to be."""
+    return clusters.cluster_state(cluster_id) in {"deleting", "deleted"}
+
+
+def capacity(cluster_id: int) -> Amounts | None:
+    """What a cluster has in all, in the names of `Job.demand`; None when that is not known."""
+    known = clusters.capacity(cluster_id)
+    if known is None:
+        return None
+    chips = {f"chip:{kind}": Decimal(count) for kind, count in known.chips.items()}
+    return {
+        "cpus": Decimal(str(known.cpus)),
+        "memory_bytes": Decimal(known.memory_bytes),
+        "chips": sum(chips.values(), Decimal(0)),
+        **chips,
+    }
+
+
+def costs_usd(ids: Iterable[int]) -> dict[int, Decimal | None]:
+    """What each job has cost so far, over all its attempts; None when a price is unknown."""
+    mine = dict(Attempt.objects.filter(job_id__in=list(ids)).values_list("pk", "job_id"))
+    by_name = costs.costs_usd([f"jobs.attempt:{pk}" for pk in mine])
+    sums: dict[int, Decimal | None] = {}
+    for pk, job_id in mine.items():
+        usd, before = by_name[f"jobs.attempt:{pk}"], sums.get(job_id, Decimal(0))
+        sums[job_id] = None if usd is None or before is None else before + usd
+    return sums
+
+
+def telemetry_token(attempt: Attempt) -> str:
+    """The token by which an attempt writes telemetry of its own; derived, and kept nowhere."""
+    return f"rgt_job_{attempt.pk}_{_signature(attempt, settings.SECRET_KEY)}"
+
+
+def attempt_of_telemetry_token(token: str) -> Attempt | None:
+    """Whose telemetry the bearer may write: a live attempt's, or one's that ended just now."""
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
+        return None
+    ended = Q(state__in=sorted(TERMINAL))
+    lately = Q(ended_at__gt=Now() - _TELEMETRY_AFTER_END)
+    found = Attempt.objects.filter(~ended | lately, pk=int(parts[1])).first()
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    if found and any(hmac.compare_digest(parts[2], _signature(found, key)) for key in keys):
+        return found
+    return None
+
+
+def _signature(attempt: Attempt, key: str) -> str:
+    salt = "regatta.jobs.telemetry"
+    return salted_hmac(salt, attempt.handle, secret=key, algorithm="sha256").hexdigest()

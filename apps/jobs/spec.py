@@ -1,0 +1,184 @@
+"""What is asked of a job, and whether it can be asked: every rule that needs no other table."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.http.problems import Refused
+from apps.jobs.models import ENTRYPOINT_CHARS, NAME_CHARS, PRIORITY_MOST, RETRIES_MOST
+
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+RAY_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
+_OURS = re.compile(r"job-[0-9]+(-a[0-9]+)?")
+SECRET_MARK = "secret:"  # as an environment variable's value, it names a secret
+ENV_BYTES, SCRIPT_BYTES, DOCUMENT_BYTES = 256 << 10, 1 << 20, 64 << 10
+CPUS_MOST, CHIPS_MOST, MEMORY_MOST = Decimal(100_000), 100_000, 1 << 60
+RUNTIME_ENV_KEYS = frozenset(
+    {"working_dir", "py_modules", "py_executable", "pip", "uv", "conda", "excludes", "config"}
+    | {"worker_process_setup_hook", "env_vars", "_inherit_working_dir"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A job as it is asked for; `services.submit_job` makes it one.
+
+    package: the name of an uploaded one. script: Python source instead, which becomes a package
+    of one file, `main.py`. cpus, memory_bytes, chips: of the whole job, by which it queues.
+    """
+
+    cluster_id: int
+    name: str = ""
+    entrypoint: str = ""
+    package: str = ""
+    script: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, str] = field(default_factory=dict)
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    entrypoint_resources: Mapping[str, Any] = field(default_factory=dict)
+    cpus: Decimal = Decimal(1)
+    memory_bytes: int = 0
+    chip: str = ""
+    chips: int = 0
+    priority: int = 0
+    retries: int = 0
+    ray_id: str = ""
+
+
+def check(spec: JobSpec) -> None:
+    """Refuse what no cluster could make a job of.
+
+    Raises: Refused, with the field at fault.
+    """
+    _check_words(spec)
+    _check_env(spec)
+    _check_numbers(spec)
+    _check_runtime_env(spec.runtime_env)
+    if spec.ray_id and (not RAY_ID.fullmatch(spec.ray_id) or _OURS.fullmatch(spec.ray_id)):
+        raise Refused(
+            "bad_submission_id",
+            _(
+                "A submission id has up to 200 letters, digits, '_', '-', '.', ':', and does not "
+                "look like the portal's own (job-7)."
+            ),
+            pointer="/submission_id",
+        )
+
+
+def _check_words(spec: JobSpec) -> None:
+    if not spec.name.strip() or len(spec.name) > NAME_CHARS or not _printable(spec.name):
+        raise Refused(
+            "bad_name",
+            _("A name has from 1 to %(most)d characters, in one line.") % {"most": NAME_CHARS},
+            pointer="/name",
+        )
+    if not spec.entrypoint.strip() or len(spec.entrypoint) > ENTRYPOINT_CHARS:
+        raise Refused(
+            "bad_entrypoint",
+            _("An entrypoint is a command such as 'python main.py', of up to %(most)d characters.")
+            % {"most": ENTRYPOINT_CHARS},
+            pointer="/entrypoint",
+        )
+    if "\0" in spec.entrypoint or "\0" in spec.script:
+        raise Refused(
+            "bad_entrypoint", _("A command or script has no zero bytes."), pointer="/entrypoint"
+        )
+    if len(spec.script.encode()) > SCRIPT_BYTES:
+        raise Refused(
+            "script_too_long",
+            _("A script has at most 1 MiB; upload a package for more."),
+            pointer="/script",
+        )
+    if spec.script and spec.package:
+        raise Refused(
+            "script_and_package", _("Send a script or a package, not both."), pointer="/script"
+        )
+
+
+def _check_env(spec: JobSpec) -> None:
+    for name in [*spec.env, *spec.secret_env]:
+        if not ENV_NAME.fullmatch(name) or name.startswith("REGATTA_"):
+            raise Refused(
+                "bad_variable",
+                _(
+                    "%(name)r cannot be an environment variable: use letters, digits and '_', and "
+                    "leave REGATTA_… to the portal."
+                )
+                % {"name": name[:80]},
+                pointer="/env",
+            )
+    if twice := set(spec.env) & set(spec.secret_env):
+        raise Refused(
+            "variable_twice",
+            _("%(name)s is set as text and as a secret.") % {"name": min(twice)},
+            pointer="/secret_env",
+        )
+    _check_texts(spec.env, pointer="/env", most_bytes=ENV_BYTES)
+    _check_texts(spec.metadata, pointer="/metadata", most_bytes=DOCUMENT_BYTES)
+
+
+def _check_texts(texts: Mapping[str, str], *, pointer: str, most_bytes: int) -> None:
+    size = sum(
+        len(f"{name}{text}".encode("utf-8", "surrogatepass")) for name, text in texts.items()
+    )
+    if size > most_bytes or any("\0" in f"{name}{text}" for name, text in texts.items()):
+        raise Refused(
+            "bad_texts",
+            _("These texts have at most %(most)d KiB in all, and no zero bytes.")
+            % {"most": most_bytes >> 10},
+            pointer=pointer,
+        )
+
+
+def _check_numbers(spec: JobSpec) -> None:
+    limits = {
+        "cpus": (spec.cpus, 0, CPUS_MOST),
+        "memory_bytes": (spec.memory_bytes, 0, MEMORY_MOST),
+        "chips": (spec.chips, 0, CHIPS_MOST),
+        "priority": (spec.priority, -PRIORITY_MOST, PRIORITY_MOST),
+        "retries": (spec.retries, 0, RETRIES_MOST),
+    }
+    for name, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            raise Refused(
+                "out_of_range",
+                _("%(name)s must be from %(least)s to %(most)s.")
+                % {"name": name, "least": least, "most": most},
+                pointer=f"/{name}",
+            )
+    if len(spec.chip) > 60 or not _printable(spec.chip):
+        raise Refused("bad_chip", _("A chip's name has up to 60 characters."), pointer="/chip")
+
+
+def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
+    pointer = "/runtime_env"
+    if unknown := set(runtime_env) - RUNTIME_ENV_KEYS:
+        raise Refused(
+            "bad_runtime_env",
+            _("runtime_env knows %(known)s, not %(unknown)s.")
+            % {
+                "known": ", ".join(sorted(RUNTIME_ENV_KEYS - {"_inherit_working_dir"})),
+                "unknown": ", ".join(sorted(str(key)[:80] for key in unknown)),
+            },
+            pointer=pointer,
+        )
+    if len(json.dumps(runtime_env)) > DOCUMENT_BYTES or "\\u0000" in json.dumps(runtime_env):
+        raise Refused(
+            "bad_runtime_env",
+            _("runtime_env has at most 64 KiB of JSON, and no zero bytes."),
+            pointer=pointer,
+        )
+
+
+def _printable(text: str) -> bool:
+    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
