@@ -101,6 +101,17 @@ def capacity(cluster_id: int) -> Capacity:
     return Capacity(cpus=cpus, memory_bytes=memory_bytes, chips=chips, nodes_by_kind=kinds)
 
 
+def planned_capacity(cluster_id: int) -> Capacity:
+    """What the workers of a cluster are to offer together once all of them are ready."""
+    row = Cluster.objects.get(pk=cluster_id)
+    chips = {row.node_chip: row.workers * row.node_chips} if row.node_chips else {}
+    return Capacity(
+        cpus=row.workers * row.node_cpus,
+        memory_bytes=row.workers * row.node_memory_bytes,
+        chips=chips,
+    )
+
+
 def planned_kinds(cluster_id: int) -> dict[str, Decimal]:
     """The kinds and numbers of nodes that a cluster is meant to have, for a price beforehand."""
     row = Cluster.objects.get(pk=cluster_id)
