@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Least, Now
 from django.utils.translation import gettext_lazy as _
 
 from apps.jobs.log_models import Log, LogChunk
-from apps.lifecycle.models import Moment, Stateful
+from apps.lifecycle.models import Moment, Stateful, StatefulQuerySet
 from apps.lifecycle.nudge import announce
 from regatta.lifecycle.attempt import (
     BLIND_S,
@@ -212,6 +212,17 @@ class Job(models.Model):
         return {"cpus": self.cpus, "memory_bytes": memory, "chips": chips, **named}
 
 
+class AttemptQuerySet(StatefulQuerySet):
+    """Attempts by where they stand."""
+
+    def holding(self) -> AttemptQuerySet:
+        """Those that hold resources of a cluster, and have to be looked at."""
+        return self.filter(_HELD)
+
+    def ended(self) -> AttemptQuerySet:
+        return self.filter(_ENDED)
+
+
 class Attempt(Stateful):
     """One try of a job. Its end is final; another try is another row.
 
@@ -229,6 +240,8 @@ class Attempt(Stateful):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         constraints = [

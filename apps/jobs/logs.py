@@ -1,0 +1,229 @@
+"""The kept logs: written by one follower at a time, and read in bounded pieces."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.jobs.log_models import Log, LogChunk
+from apps.jobs.models import Attempt, Job
+from apps.lifecycle.nudge import announce
+from regatta.lifecycle.attempt import TERMINAL
+
+MOST_BYTES = 200 << 20  # of one attempt's log
+CHUNK_BYTES = 64 << 10
+PIECE_BYTES = 256 << 10  # so much is read at once, whoever asks for how much
+LEASE = timedelta(seconds=15)
+FINAL_FLUSH = timedelta(seconds=60)  # after an end, before the rest is given up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A log that a follower holds, and what it must know to go on."""
+
+    attempt_id: int
+    job_id: int
+    handle: str
+    cluster_id: int
+    stored_bytes: int
+    ended: bool
+    given_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """Bytes to be kept from `byte_from` on, and how the keeping ends, if it does."""
+
+    attempt_id: int
+    byte_from: int
+    data: bytes
+    ending: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of an attempt's log."""
+
+    byte_from: int
+    data: bytes
+
+    @property
+    def byte_to(self) -> int:
+        return self.byte_from + len(self.data)
+
+    @property
+    def text(self) -> str:
+        """As it can be shown: what is not UTF-8 is replaced."""
+        return self.data.decode(errors="replace")
+
+
+def open_log(attempt: Attempt) -> None:
+    """Have an attempt's log followed from now on; a second time changes nothing."""
+    Log.objects.bulk_create([Log(attempt=attempt)], ignore_conflicts=True)
+
+
+# For followers.
+
+
+def take_over(token: uuid.UUID, *, limit: int = 100) -> list[Followed]:
+    """Lease logs that nobody follows, keep the leases of those held, and tell of all held."""
+    going_on = Log.objects.filter(ending="")
+    free = going_on.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+    with transaction.atomic():
+        rows = free.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
+        mine = going_on.filter(pk__in=list(rows))
+        mine.update(lease_token=token, lease_until=Now() + LEASE)
+    held = going_on.filter(lease_token=token)
+    held.filter(lease_until__lt=Now() + LEASE / 2).update(lease_until=Now() + LEASE)
+    return [_followed(log) for log in held.select_related("attempt__job")]
+
+
+def add(token: uuid.UUID, additions: Iterable[Addition]) -> set[int]:
+    """Keep what is new, and tell open pages. Answers the attempts whose log is no longer ours.
+
+    The fence: bytes are added only by whom the lease names, and only where the log ends.
+    """
+    lost = set()
+    with transaction.atomic():
+        for one in sorted(additions, key=lambda addition: addition.attempt_id):
+            if not _add(token, one):
+                lost.add(one.attempt_id)
+    return lost
+
+
+def let_go(token: uuid.UUID) -> None:
+    """Leave the logs to the next follower at once."""
+    held = Log.objects.filter(lease_token=token, ending="")
+    held.update(lease_token=None, lease_until=None)
+
+
+def _followed(log: Log) -> Followed:
+    attempt = log.attempt
+    ended = attempt.state in TERMINAL
+    return Followed(
+        attempt_id=attempt.pk,
+        job_id=attempt.job_id,
+        handle=attempt.handle,
+        cluster_id=attempt.job.cluster_id,
+        stored_bytes=log.stored_bytes,
+        ended=ended,
+        given_up=ended and timezone.now() - attempt.since > FINAL_FLUSH,
+    )
+
+
+def _add(token: uuid.UUID, one: Addition) -> bool:
+    mine = Log.objects.filter(
+        pk=one.attempt_id, lease_token=token, ending="", stored_bytes=one.byte_from
+    )
+    ended_at = Now() if one.ending else None
+    if not mine.update(
+        stored_bytes=F("stored_bytes") + len(one.data),
+        lease_until=Now() + LEASE,
+        ending=one.ending,
+        ended_at=ended_at,
+    ):
+        return False
+    LogChunk.objects.bulk_create(
+        LogChunk(
+            attempt_id=one.attempt_id,
+            byte_from=one.byte_from + start,
+            byte_to=one.byte_from + end,
+            data=one.data[start:end],
+        )
+        for start, end in _cuts(one.data)
+    )
+    announce(f"jobs.attempt:{one.attempt_id}")
+    return True
+
+
+def _cuts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Pieces of at most CHUNK_BYTES that part no character."""
+    start = 0
+    while start < len(data):
+        end = min(start + CHUNK_BYTES, len(data))
+        while end < len(data) and end > start + 1 and data[end] & 0xC0 == 0x80:
+            end -= 1
+        yield start, end
+        start = end
+
+
+# For readers.
+
+
+def log_of(job: Job, number: int | None = None) -> Log | None:
+    """The log of a job's attempt (None: the latest); None when it never began to run."""
+    logs = Log.objects.select_related("attempt").filter(attempt__job=job)
+    if number is not None:
+        return logs.filter(attempt__number=number).first()
+    return logs.order_by("-attempt__number").first()
+
+
+def pieces(
+    attempt_id: int, *, after: int = 0, until: int | None = None, most_bytes: int = PIECE_BYTES
+) -> list[Piece]:
+    """The kept log from byte `after` on, to `until` at most, in order; some, not all of it."""
+    rows = LogChunk.objects.filter(attempt_id=attempt_id, byte_to__gt=after)
+    if until is not None:
+        rows = rows.filter(byte_from__lt=until)
+    found: list[Piece] = []
+    for row in rows.order_by("byte_from").iterator(chunk_size=8):
+        start = max(row.byte_from, after)
+        end = row.byte_to if until is None else min(row.byte_to, until)
+        found.append(Piece(start, bytes(row.data)[start - row.byte_from : end - row.byte_from]))
+        if end - found[0].byte_from >= most_bytes:
+            break
+    return found
+
+
+def all_pieces(attempt_id: int, *, start: int = 0, until: int | None = None) -> Iterator[Piece]:
+    """The kept log piece by piece, as long as it was when it is read."""
+    while found := pieces(attempt_id, after=start, until=until):
+        yield from found
+        start = found[-1].byte_to
+
+
+def log_text(attempt_id: int) -> str:
+    """The whole kept log."""
+    return "".join(piece.text for piece in all_pieces(attempt_id))
+
+
+def tail_start(log: Log, *, tail_bytes: int) -> int:
+    """Where the first whole line among the last `tail_bytes` begins."""
+    start = log.stored_bytes - tail_bytes
+    if start <= 0:
+        return 0
+    for piece in all_pieces(log.pk, start=start):
+        if b"\n" in piece.data:
+            return piece.byte_from + piece.data.index(b"\n") + 1
+    return start
+
+
+def faults() -> list[str]:
+    """Where a kept log is not contiguous, or longer or shorter than its row says (I6)."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FAULTS)
+        return [f"jobs.attempt:{pk}: {why}" for pk, why in cursor.fetchall()]
+
+
+_FAULTS = """
+WITH cuts AS (
+  SELECT attempt_id, byte_from,
+    lag(byte_to, 1, 0::bigint) OVER (PARTITION BY attempt_id ORDER BY byte_from) AS before
+  FROM jobs_logchunk
+)
+SELECT attempt_id, format('the log goes on at byte %s after byte %s', byte_from, before)
+FROM cuts WHERE byte_from <> before
+UNION ALL
+SELECT log.attempt_id,
+  format('%s bytes are kept, not %s', coalesce(sum(length(data)), 0), stored_bytes)
+FROM jobs_log log LEFT JOIN jobs_logchunk chunk ON chunk.attempt_id = log.attempt_id
+GROUP BY log.attempt_id, stored_bytes
+HAVING coalesce(sum(length(data)), 0) <> stored_bytes
+"""
