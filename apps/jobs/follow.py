@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from django.db import DatabaseError, close_old_connections
@@ -257,7 +257,7 @@ class Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, done)
 
 
-async def _end(tasks: Collection[asyncio.Task[None]] | Collection[asyncio.Task[bool]]) -> None:
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
