@@ -14,7 +14,7 @@ _FILE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Batch:
+class Packed:
     """One numbered delivery, ready to send; `body` is a single line."""
 
     points: int
@@ -34,27 +34,27 @@ class Outbox:
         self._spill = spill
         self._in_memory = in_memory
         self._file_bytes = file_bytes
-        self._memory: deque[Batch] = deque()
+        self._memory: deque[Packed] = deque()
         self._in_file = 0
         self._read_at = 0
 
     def __len__(self) -> int:
         return len(self._memory) + self._in_file
 
-    def put(self, batch: Batch) -> bool:
+    def put(self, batch: Packed) -> bool:
         """Keep a batch; False when there is no room for it."""
         if not self._in_file and len(self._memory) < self._in_memory:
             self._memory.append(batch)
             return True
         return self._write(batch)
 
-    def first(self) -> Batch | None:
+    def first(self) -> Packed | None:
         """The oldest batch, which stays until `pop`."""
         if not self._memory and self._in_file:
             self._read_back()
         return self._memory[0] if self._memory else None
 
-    def pop(self) -> Batch:
+    def pop(self) -> Packed:
         return self._memory.popleft()
 
     def close(self) -> int:
@@ -64,7 +64,7 @@ class Outbox:
             left += self.pop().points
         return left
 
-    def _write(self, batch: Batch) -> bool:
+    def _write(self, batch: Packed) -> bool:
         line = b"%d %s\n" % (batch.points, batch.body)
         try:
             with self._spill.open("ab") as file:
@@ -82,7 +82,7 @@ class Outbox:
             file.seek(self._read_at)
             for _ in range(min(self._in_memory, self._in_file)):
                 points, _, body = file.readline().rstrip(b"\n").partition(b" ")
-                self._memory.append(Batch(int(points), body))
+                self._memory.append(Packed(int(points), body))
                 self._in_file -= 1
             self._read_at = file.tell()
         if not self._in_file:

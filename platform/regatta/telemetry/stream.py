@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import operator
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, SupportsFloat
+from collections.abc import Callable, Mapping
+from typing import Protocol, SupportsFloat
 from uuid import UUID
 
-from regatta.telemetry.outbox import Batch, Outbox
+from regatta.telemetry.batch import KEY, Point, encode
+from regatta.telemetry.outbox import Outbox, Packed
 from regatta.telemetry.portal import Away, Refused
 
 log = logging.getLogger(__name__)
-
-Point = tuple[str, int, float, float]  # key, step, value, seconds since 1970
 
 BATCH_POINTS = 1000
 WAITING_POINTS = 200_000  # gathered during one delivery that hangs
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 15.0
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,79}")
 
 
 class Sends(Protocol):
@@ -102,7 +97,7 @@ class Stream:
             return self._outbox.close()
 
     def _learn(self, key: str) -> None:
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             msg = f"the name of a metric is a word like val_loss or train/loss, not {key!r}"
             raise ValueError(msg)
         self._keys.add(key)
@@ -122,7 +117,7 @@ class Stream:
             body = encode(
                 some, stream=self._name, seq=self._seq, rank=self._rank, dropped=self.dropped
             )
-            if not self._outbox.put(Batch(len(some), body)):
+            if not self._outbox.put(Packed(len(some), body)):
                 self._drop(len(some), "no room for more metric points")
 
     def _send(self) -> bool:
@@ -149,26 +144,3 @@ class Stream:
     def _drop(self, points: int, why: str) -> None:
         self.dropped += points
         log.error("%s; %d lost so far", why, self.dropped)
-
-
-def encode(points: Iterable[Point], *, stream: str, seq: int, rank: int, dropped: int) -> bytes:
-    """A batch as the portal reads it, on one line.
-
-    {"stream", "seq", "rank", "dropped", "keys": ["loss"], "points": [[0, 12, 2.31, 1.7e9]]}, a
-    point being the place of its key, step, value and time. JSON has no word for a value that is
-    not finite: those are "NaN", "Infinity" and "-Infinity".
-    """
-    keys: dict[str, int] = {}
-    rows: list[list[Any]] = [
-        [keys.setdefault(key, len(keys)), step, _plain(value), round(at, 3)]
-        for key, step, value, at in points
-    ]
-    batch = {"stream": stream, "seq": seq, "rank": rank, "dropped": dropped}
-    batch |= {"keys": list(keys), "points": rows}
-    return json.dumps(batch, separators=(",", ":")).encode()
-
-
-def _plain(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from regatta.telemetry.outbox import Batch, Outbox
+from regatta.telemetry.outbox import Outbox, Packed
 from regatta.telemetry.portal import Away, Portal, Refused
 from regatta.telemetry.stream import BATCH_POINTS, WAITING_POINTS, Stream
 
@@ -186,7 +186,7 @@ def test_what_finds_no_room_in_the_file_is_counted(portal, tmp_path):
 
 def test_an_outbox_gives_back_what_it_took_in_that_order_and_forgets_its_file(tmp_path):
     outbox = Outbox(spill=tmp_path / "spill", in_memory=2)
-    given = [Batch(points=number, body=b"%d" % number) for number in range(7)]
+    given = [Packed(points=number, body=b"%d" % number) for number in range(7)]
     assert all(outbox.put(batch) for batch in given)
     assert len(outbox) == 7
     taken = []
@@ -198,8 +198,8 @@ def test_an_outbox_gives_back_what_it_took_in_that_order_and_forgets_its_file(tm
 
 def test_a_folder_that_takes_no_file_is_no_room(tmp_path):
     outbox = Outbox(spill=tmp_path / "missing" / "spill", in_memory=1)
-    assert outbox.put(Batch(1, b"{}"))
-    assert not outbox.put(Batch(1, b"{}"))
+    assert outbox.put(Packed(1, b"{}"))
+    assert not outbox.put(Packed(1, b"{}"))
 
 
 @pytest.mark.parametrize("url", ["", "portal:8000", "ftp://portal", "http://"])
