@@ -29,6 +29,7 @@ class Broker:
         """What runs it in the foreground."""
         keep = ("--appendonly", "yes", "--appendfsync", "everysec")
         options = {"--port": "0", "--unixsocketperm": "700", "--save": "", "--daemonize": "no"}
+        options |= {"--loglevel": "warning"}
         words = [word for option in options.items() for word in option]
         places = ("--dir", str(self.data), "--unixsocket", str(self.socket))
         return (str(_binary()), *places, *words, *(keep if self.durable else ()))

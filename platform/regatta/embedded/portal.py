@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -64,6 +64,8 @@ class Portal:
             "web": (python, "-m", "uvicorn", "apps.config.asgi:application", *address, *_WEB),
             "worker": (python, "-m", "celery", "-A", "apps.config", "worker", *_WORKER),
             "ticker": (python, "manage.py", "ticker"),
+            "first_start": (python, "manage.py", "first_start"),
+            "doctor": (python, "manage.py", "doctor"),
             "migrate": (python, "manage.py", "migrate", *_QUIETLY),
             "static": (python, "manage.py", "collectstatic", *_QUIETLY),
         }[name]
@@ -179,6 +181,19 @@ def port_is_free(host: str, port: int) -> bool:
     return True
 
 
+def holder(at: Portal) -> Portal | None:
+    """The portal that runs in this home now, if one does."""
+    try:
+        with (at.home / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        said = json.loads((at.home / "lock").read_text() or "{}")
+        return replace(at, host=said.get("host", at.host), port=said.get("port", at.port))
+    except OSError:  # there was never one
+        return None
+
+
 def _refuse_taken_port(portal: Portal) -> None:
     if not port_is_free(portal.host, portal.port):
         raise Refused(
@@ -192,20 +207,20 @@ def _lock(portal: Portal) -> Iterator[None]:
     """Hold the home for ourselves. The kernel gives it up when we end, however we do."""
     portal.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (portal.home / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"{portal.home} is in use: {_holder(file)}") from None
+        if not _locked(file):
+            other = holder(portal) or portal
+            raise Refused(f"{portal.home} is in use by the portal at {other.url}")
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "url": portal.url}))
+        file.write(json.dumps({"pid": os.getpid(), "host": portal.host, "port": portal.port}))
         file.flush()
         yield
 
 
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
-    try:
-        holder = json.load(file)
-        return f"a portal runs at {holder['url']} (process {holder['pid']})"
-    except (ValueError, KeyError):  # it has just begun
-        return "another portal is about to start"
+def _locked(file: IO[str]) -> bool:
+    """Whether it is ours now; tried for a moment, since `holder` may be just asking."""
+    for _ in range(10):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False

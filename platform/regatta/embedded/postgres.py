@@ -48,6 +48,8 @@ class Postgres:
             "unix_socket_directories": str(self.sockets),
             "unix_socket_permissions": "0700",
             "max_connections": "300",
+            "log_min_messages": "warning",
+            "log_line_prefix": "",
             "log_timezone": "UTC",
             "timezone": "UTC",
             **({} if self.durable else _NOT_DURABLE),
@@ -69,7 +71,7 @@ class Postgres:
 
     def ready(self) -> bool:
         """Whether it answers."""
-        asked = (_program("pg_isready"), "-q", "-h", str(self.sockets))
+        asked = (_program("pg_isready"), "-q", "-h", str(self.sockets), "-U", "regatta")
         answer = subprocess.run(
             asked, check=False, timeout=_PROBE_S, env=processes.environ_without_postgres()
         )

@@ -1,0 +1,253 @@
+"""`regatta demo`: the whole way, from nothing running to a trained model, by the REST API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from regatta.cli.demo_view import Training, summary
+from regatta.cli.portal_api import ApiTrouble, PortalApi
+from regatta.embedded import paths, portal
+from regatta.embedded.portal import Portal
+from regatta.embedded.processes import dying_with_parent, tail
+
+_PORT = 8000
+_LOOK_S = 0.5
+_PORTAL_S, _CLUSTER_S, _JOB_S = 60.0, 180.0, 600.0
+_STOP_S = 60.0  # a busy Ray node takes up to 30 s to leave
+_ENTRYPOINT = "python -m regatta.training.main_job"
+_ENDED = frozenset({"succeeded", "failed", "stopped", "lost"})
+_NAME = "demo"
+
+
+class StageFailed(Exception):
+    """A stage of the demonstration, and why it did not succeed."""
+
+    def __init__(self, stage: str, why: str) -> None:
+        super().__init__(f"{stage}: {why}")
+        self.stage, self.why = stage, why
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The portal that this demonstration started, and a way to speak to it."""
+
+    at: Portal
+    process: subprocess.Popen[bytes]
+    team: str
+    api: PortalApi
+
+    def page(self, path: str) -> str:
+        """The address of a page of the team."""
+        return f"{self.at.url}/t/{self.team}/{path}"
+
+    def wait(self, stage: str, done: Callable[[], Any], *, within_s: float) -> Any:
+        """Ask until there is an answer. Raises: StageFailed."""
+        deadline_s = time.monotonic() + within_s
+        while not (answer := done()):
+            if self.process.poll() is not None:
+                raise StageFailed("portal", f"it ended:\n{_log_tail(self.at)}")
+            if time.monotonic() > deadline_s:
+                raise StageFailed(stage, f"not done after {within_s:g} s")
+            time.sleep(_LOOK_S)
+        return answer
+
+
+def run(*, host: str, port: int, leave: bool) -> int:
+    """The whole demonstration; answers the exit code."""
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    done = False
+    try:
+        with _portal(console, host=host, port=port) as running:
+            _train(console, running)
+            done = True
+            if not leave:
+                console.print("\nThe portal goes on serving. Ctrl-C stops it.")
+                running.process.wait()
+                raise StageFailed("portal", f"it ended:\n{_log_tail(running.at)}")
+    except (StageFailed, ApiTrouble) as error:
+        stage = getattr(error, "stage", "portal")
+        console.print(f"[red]The {stage} failed.[/] {getattr(error, 'why', error)}", style=None)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if done else 1
+    return 0
+
+
+def _train(console: Console, running: Running) -> None:
+    cluster = _cluster(console, running)
+    body = {
+        "name": "Main job",
+        "cluster_id": cluster["id"],
+        "entrypoint": _ENTRYPOINT,
+        "resources": {"cpus": 2},
+    }
+    job = running.api.send("POST", "/jobs", body, key=secrets.token_hex(16))
+    page = running.page(f"jobs/{job['id']}/")
+    console.print(f"Job submitted      {page}")
+    ended, took_s = _watch(console, running, job["id"])
+    log = running.api.text(f"/jobs/{job['id']}/logs")
+    if ended["state"]["state"] != "succeeded":
+        why = ended["state"]["message"] or ended["state"]["reason"]
+        raise StageFailed("job", f"{ended['state']['state']}, {why}\n{_last_lines(log)}")
+    links = {
+        "Job": page,
+        "Cluster": running.page(f"clusters/{cluster['id']}/"),
+        "Home": running.page(""),
+    }
+    summary(console, said=_said(log), took_s=took_s, cost_usd=ended["cost_usd"], links=links)
+
+
+def _cluster(console: Console, running: Running) -> dict[str, Any]:
+    """The team's demo cluster, ready: the one that is there, else a new one."""
+    began_s = time.monotonic()
+    there = [c for c in running.api.get("/clusters")["items"] if c["name"] == _NAME]
+    if there:
+        cluster = there[0]
+        wish = {"desired": "running"}
+        running.api.send("PUT", f"/clusters/{cluster['id']}/desired-state", wish)
+    else:
+        body = {"name": _NAME, "provider": "local", "workers": 2, "node": {"cpus": 1}}
+        cluster = running.api.send("POST", "/clusters", body, key=secrets.token_hex(16))
+
+    def ready() -> dict[str, Any] | None:
+        now: dict[str, Any] = running.api.get(f"/clusters/{cluster['id']}")
+        state = now["state"]
+        if state["state"] == "failed":
+            raise StageFailed("cluster", state["message"] or state["reason"])
+        return now if state["state"] == "ready" else None
+
+    with console.status("Starting the cluster: one head and two workers"):
+        found: dict[str, Any] = running.wait("cluster", ready, within_s=_CLUSTER_S)
+    took_s = time.monotonic() - began_s
+    page = running.page(f"clusters/{found['id']}/")
+    console.print(f"Cluster ready      {page}  (after {took_s:.1f} s)")
+    return found
+
+
+def _watch(console: Console, running: Running, job_id: int) -> tuple[dict[str, Any], float]:
+    """Follow the job to its end; answers it and how long it took, in seconds."""
+    began_s = time.monotonic()
+    with Training(console) as training:
+
+        def ended() -> dict[str, Any] | None:
+            job: dict[str, Any] = running.api.get(f"/jobs/{job_id}")
+            latest = running.api.get(f"/jobs/{job_id}/metrics", latest=1)
+            training.show(job, {point["key"]: point["value"] for point in latest["items"]})
+            return job if job["state"]["state"] in _ENDED else None
+
+        job = running.wait("job", ended, within_s=_JOB_S)
+    return job, time.monotonic() - began_s
+
+
+@contextlib.contextmanager
+def _portal(console: Console, *, host: str, port: int) -> Iterator[Running]:
+    """A portal of our own, which ends with us."""
+    at = Portal(home=paths.home(), host=host, port=port or _free_port(console, host))
+    began_s = time.monotonic()
+    at.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    address = ("--host", at.host, "--port", str(at.port))
+    with _log(at).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "regatta.cli", "up", *address],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we stop it
+            preexec_fn=dying_with_parent(signal.SIGTERM),
+        )
+    try:
+        with console.status("Starting the portal"):
+            _until_ready(at, process)
+        took_s = time.monotonic() - began_s
+        console.print(f"Portal ready       {at.url}  (after {took_s:.1f} s, log: {_log(at)})")
+        first = _first_start(at)
+        console.print(f"Sign in, once      {first['link']}")
+        api = PortalApi(at.url, first["token"])
+        yield Running(at=at, process=process, team=first["team"], api=api)
+    finally:
+        _stop(console, process)
+
+
+def _until_ready(at: Portal, process: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + _PORTAL_S
+    while (answer := portal.health(at))[0] != 200:
+        if process.poll() is not None:
+            raise StageFailed("portal", f"it ended with {process.returncode}:\n{_log_tail(at)}")
+        if time.monotonic() > deadline_s:
+            raise StageFailed("portal", f"not ready: {answer[1]}\n{_log_tail(at)}")
+        time.sleep(0.1)
+
+
+def _first_start(at: Portal) -> dict[str, str]:
+    ran = subprocess.run(
+        [*at.command("first_start"), "--json", "--token", "demo"],
+        env=at.environ(),
+        cwd=paths.project_root(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if ran.returncode:
+        raise StageFailed("first sign-in", ran.stderr)
+    said: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
+    return said
+
+
+def _free_port(console: Console, host: str) -> int:
+    if portal.port_is_free(host, _PORT):
+        return _PORT
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        free: int = probe.getsockname()[1]
+    console.print(f"Port {_PORT} is taken by another program; using {free}.")
+    return free
+
+
+def _stop(console: Console, process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    with console.status("Stopping everything"):
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    console.print("Everything that was started has been stopped.")
+
+
+def _said(log: str) -> dict[str, str]:
+    """What the job itself wrote of its outcome, by the words before the colon."""
+    words = "first loss|final loss|sample"
+    return {key: value.strip() for key, value in re.findall(rf"\b({words}): (.*)", log)}
+
+
+def _last_lines(log: str) -> str:
+    return "\n".join(log.splitlines()[-15:])
+
+
+def _log(at: Portal) -> Any:
+    return at.home / "portal.log"
+
+
+def _log_tail(at: Portal) -> str:
+    return tail(_log(at), lines=30)
+
+
+def _as_interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
