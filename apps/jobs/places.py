@@ -44,12 +44,12 @@ def place_of(cluster_id: int) -> Place:
     if head is None:
         state = clusters.cluster_state(cluster_id) or ""
         return Place(unseen=_UNSEEN.get(state, Seen.HIDDEN))
-    known = clusters.capacity(cluster_id)
+    offer = clusters.capacity(cluster_id)
     return Place(
         launcher=RayJobs(_connection(head.address, head.token)),
         session=str(head.session),
-        capacity=selectors.capacity(cluster_id) or {},
-        nodes_by_kind=known.nodes_by_kind if known else {},
+        capacity=selectors.amounts(offer),
+        nodes_by_kind=offer.nodes_by_kind,
     )
 
 

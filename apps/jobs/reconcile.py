@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=3)  # longer than a cluster's part of a sweep, at its slowest
 AT_ONCE = 8  # clusters looked at side by side, so that a slow one holds up itself alone
 LINE = 100  # attempts let forward in one transaction
-_HOLDING = sorted(state.value for state in engine.HOLDING)
 _OF_THE_LINE = ("cpus", "memory_bytes", "chip", "chips", "desired", "attempt_number", "cluster_id")
 _STRAY_AFTER_END = timedelta(minutes=15)
 
@@ -62,8 +61,8 @@ def sweep(
     """
     lines = _lines_due(now) if pk is None else _line_of(pk)
     _each(lines, lambda cluster_id: _let_forward(cluster_id, places, now), at_once)
-    rows = Attempt.objects.filter(state__in=_HOLDING, **({} if pk is None else {"pk": pk}))
-    due = rows.claim_due(now=now, lease=LEASE, limit=limit)
+    rows = Attempt.objects.holding()
+    due = (rows if pk is None else rows.filter(pk=pk)).claim_due(now=now, lease=LEASE, limit=limit)
     prefetch_related_objects(due, "job__package")
     by_cluster: dict[int, list[Attempt]] = defaultdict(list)
     for attempt in due:
@@ -172,9 +171,9 @@ def _record(
             **fields,
         ):
             return False
-        if "started_at" in fields:
-            _start_meter(attempt, place)
-        if ended:
+        if "started_at" in fields and attempt.started_at:
+            _start_meter(attempt, place, at=attempt.started_at)
+        if ended and attempt.ended_at:
             stop_meter(attempt.subject, at=attempt.ended_at)
             _try_again(attempt, decision.reason)
     return ended
@@ -199,14 +198,14 @@ def _moment(at_ms: int | None) -> datetime | None:
     return min(datetime.fromtimestamp(at_ms / 1000, tz=UTC), datetime.now(tz=UTC))
 
 
-def _start_meter(attempt: Attempt, place: Place) -> None:
+def _start_meter(attempt: Attempt, place: Place, *, at: datetime) -> None:
     """Let the books count what it keeps from others: its share of every node."""
     part = queue.share(attempt.job.demand, place.capacity)
     start_meter(
         attempt.subject,
         team_id=attempt.job.team_id,
         kinds={kind: Decimal(count) * part for kind, count in place.nodes_by_kind.items()},
-        at=attempt.started_at,
+        at=at,
         on=f"clusters.cluster:{attempt.job.cluster_id}",
     )
 

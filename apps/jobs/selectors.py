@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
@@ -62,13 +61,14 @@ def jobs(
         "submitted_by__username": user,
         "name__icontains": q,
     }
-    narrow = {name: value for name, value in given.items() if value}
+    narrow: dict[str, Any] = {name: value for name, value in given.items() if value}
     return Job.objects.kept().filter(team=team, **narrow)
 
 
-def row_values(rows: JobQuerySet) -> QuerySet[Job, dict[str, Any]]:
+def row_values(rows: JobQuerySet) -> QuerySet[Any, Any]:
     """Rows of a list as plain data, in one query."""
-    return rows.values(*ROW, **ROW_NAMES)
+    plain: QuerySet[Any, Any] = rows.values(*ROW, **ROW_NAMES)
+    return plain
 
 
 def job_by_ray_name(team: Team, name: str) -> Job | None:
@@ -132,25 +132,12 @@ def secret_values(job: Job) -> dict[str, str]:
     return {row.name: vault.open_(row.sealed) for row in rows}
 
 
-def cluster_of(team: Team, cluster_id: int) -> Any:
-    """A team's cluster, or None."""
-    return apps.get_model("clusters", "Cluster").objects.filter(team=team, pk=cluster_id).first()
-
-
-def cluster_ends(cluster_id: int) -> bool:
-    """Whether a cluster is deleted, or about to be."""
-    return clusters.cluster_state(cluster_id) in {"deleting", "deleted"}
-
-
-def capacity(cluster_id: int) -> Amounts | None:
-    """What a cluster has in all, in the names of `Job.demand`; None when that is not known."""
-    known = clusters.capacity(cluster_id)
-    if known is None:
-        return None
-    chips = {f"chip:{kind}": Decimal(count) for kind, count in known.chips.items()}
+def amounts(offer: clusters.Capacity) -> Amounts:
+    """What a cluster offers, in the names of `Job.demand`."""
+    chips = {f"chip:{kind}": Decimal(count) for kind, count in offer.chips.items()}
     return {
-        "cpus": Decimal(str(known.cpus)),
-        "memory_bytes": Decimal(known.memory_bytes),
+        "cpus": Decimal(offer.cpus),
+        "memory_bytes": Decimal(offer.memory_bytes),
         "chips": sum(chips.values(), Decimal(0)),
         **chips,
     }
@@ -177,9 +164,9 @@ def attempt_of_telemetry_token(token: str) -> Attempt | None:
     parts = _TOKEN.fullmatch(token)
     if parts is None:
         return None
-    ended = Q(state__in=sorted(TERMINAL))
+    live = ~Q(state__in=sorted(TERMINAL))
     lately = Q(ended_at__gt=Now() - _TELEMETRY_AFTER_END)
-    found = Attempt.objects.filter(~ended | lately, pk=int(parts[1])).first()
+    found: Attempt | None = Attempt.objects.filter(live | lately, pk=int(parts[1])).first()
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     if found and any(hmac.compare_digest(parts[2], _signature(found, key)) for key in keys):
         return found

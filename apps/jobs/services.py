@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts import vault
 from apps.accounts.services import audit
+from apps.clusters import selectors as clusters
 from apps.http.problems import Refused
 from apps.jobs import selectors
 from apps.jobs.models import QUEUED, Attempt, Job, Package, Secret, Source
@@ -56,12 +57,13 @@ def submit_job(
         entrypoint=spec.entrypoint or ("python main.py" if spec.script else ""),
     )
     check(spec)
-    _check_cluster(spec, team)
+    cluster_id = clusters.pick(team, spec.cluster)
+    _refuse_deleted_cluster(cluster_id)
     _check_secrets(spec, team)
     package = _package_of(spec, team, actor)
     job = Job(
         team=team,
-        cluster_id=spec.cluster_id,
+        cluster_id=cluster_id,
         name=spec.name,
         entrypoint=spec.entrypoint,
         package=package,
@@ -94,7 +96,7 @@ def submit_job(
 def spec_of(job: Job) -> JobSpec:
     """What was asked of a job, to be asked again; without the id that a Ray client gave it."""
     return JobSpec(
-        cluster_id=job.cluster_id,
+        cluster=job.cluster_id,
         name=job.name,
         entrypoint=job.entrypoint,
         package=job.package.name if job.package else "",
@@ -168,7 +170,7 @@ def retry_job(job: Job, *, actor: str) -> Attempt:
 def open_attempt(job: Job) -> Attempt:
     """Another attempt of a job, at its old place in the line; the caller holds a transaction."""
     number = job.attempt_number + 1
-    attempt = Attempt.objects.create(job=job, number=number, next_look_at=Now())
+    attempt: Attempt = Attempt.objects.create(job=job, number=number, next_look_at=Now())
     Job.objects.filter(pk=job.pk).update(
         state=QUEUED,
         reason=attempt.reason,
@@ -338,23 +340,13 @@ def _subject(job: Job) -> str:
     return f"jobs.job:{job.pk}"
 
 
-def _check_cluster(spec: JobSpec, team: Team) -> None:
-    if selectors.cluster_of(team, spec.cluster_id) is None:
-        raise Refused(
-            "unknown_cluster",
-            _("The team has no cluster %(pk)s.") % {"pk": spec.cluster_id},
-            pointer="/cluster_id",
-        )
-    _refuse_deleted_cluster(spec.cluster_id)
-
-
 def _refuse_deleted_cluster(cluster_id: int) -> None:
-    if selectors.cluster_ends(cluster_id):
+    if clusters.cluster_state(cluster_id) in {"deleting", "deleted"}:
         raise Refused(
             "cluster_deleted",
-            _("The cluster is deleted; choose another one."),
+            _("The cluster is deleted; clone the job to another one."),
             status=409,
-            pointer="/cluster_id",
+            pointer="/cluster",
         )
 
 
@@ -388,9 +380,7 @@ def _package_of(spec: JobSpec, team: Team, actor: str) -> Package | None:
 
 
 def _check_fits(job: Job) -> None:
-    capacity = selectors.capacity(job.cluster_id)
-    if capacity is None:
-        return
+    capacity = selectors.amounts(clusters.planned_capacity(job.cluster_id))
     for name, amount in job.demand.items():
         if not fits({name: amount}, capacity):
             raise Refused(

@@ -32,11 +32,12 @@ RUNTIME_ENV_KEYS = frozenset(
 class JobSpec:
     """A job as it is asked for; `services.submit_job` makes it one.
 
+    cluster: its name or id; None for the only one that the team has.
     package: the name of an uploaded one. script: Python source instead, which becomes a package
     of one file, `main.py`. cpus, memory_bytes, chips: of the whole job, by which it queues.
     """
 
-    cluster_id: int
+    cluster: str | int | None = None
     name: str = ""
     entrypoint: str = ""
     package: str = ""
@@ -141,7 +142,7 @@ def _check_texts(texts: Mapping[str, str], *, pointer: str, most_bytes: int) -> 
 
 
 def _check_numbers(spec: JobSpec) -> None:
-    limits = {
+    limits: dict[str, tuple[Decimal | int, Decimal | int, Decimal | int]] = {
         "cpus": (spec.cpus, 0, CPUS_MOST),
         "memory_bytes": (spec.memory_bytes, 0, MEMORY_MOST),
         "chips": (spec.chips, 0, CHIPS_MOST),
