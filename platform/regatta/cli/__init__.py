@@ -6,6 +6,7 @@ is there at once.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -49,11 +50,12 @@ def demo(
         typer.Option(min=0, max=65535, help="Port to listen on; by itself 8000 or a free one."),
     ] = 0,
     exit_: Annotated[
-        bool, typer.Option("--exit", envvar="CI", help="Stop everything once the job is done.")
+        bool, typer.Option("--exit", help="Stop everything once the job is done; so with CI=true.")
     ] = False,
 ) -> None:
     """Start the portal, make a cluster, train a small model on it, and show the result."""
-    _call("demo", host=host, port=port, leave=exit_)
+    in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
+    _call("demo", host=host, port=port, leave=exit_ or in_ci)
 
 
 @app.command(epilog="Example: regatta doctor --json")

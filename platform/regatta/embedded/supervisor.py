@@ -23,6 +23,7 @@ from regatta.embedded.processes import dying_with_parent
 
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
+_LAST_LINES_S = 1.0
 _LIVED_WELL_S = 30.0  # a child that lived so long starts again without a growing delay
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 
@@ -68,8 +69,15 @@ class Lines:
 
     def follow(self, name: str, pipe: IO[str]) -> None:
         """Pass on what a child writes, until it and its own children closed the pipe."""
-        for line in pipe:
-            self.say(name, line.rstrip("\n"))
+        with pipe:
+            for line in pipe:
+                self.say(name, line.rstrip("\n"))
+
+    def follow_aside(self, name: str, process: subprocess.Popen[str]) -> threading.Thread:
+        """`follow` in a thread."""
+        thread = threading.Thread(target=self.follow, args=(name, process.stdout), daemon=True)
+        thread.start()
+        return thread
 
 
 class Keeper(threading.Thread):
@@ -131,10 +139,7 @@ class Keeper(threading.Thread):
     def _start(self) -> subprocess.Popen[str]:
         process = start(self.service, folder=self._folder)
         self._pid_file.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
-        follower = threading.Thread(
-            target=self._lines.follow, args=(self.name, process.stdout), daemon=True
-        )
-        follower.start()
+        self._lines.follow_aside(self.name, process)
         return process
 
     def _signal(self, wanted: signal.Signals) -> None:
@@ -191,10 +196,7 @@ class Supervisor:
     def run_through(self, steps: Sequence[Service]) -> None:
         """Run commands that end, side by side. Raises: Failed, Stopped."""
         running = [(step, start(step, folder=self._folder)) for step in steps]
-        for step, process in running:
-            threading.Thread(
-                target=self.lines.follow, args=(step.name, process.stdout), daemon=True
-            ).start()
+        followers = [self.lines.follow_aside(step.name, process) for step, process in running]
         try:
             for step, process in running:
                 self.wait_until(lambda p=process: p.poll() is not None, what=step.name)  # type: ignore[misc]
@@ -203,6 +205,9 @@ class Supervisor:
         finally:
             for _, process in running:
                 process.kill()
+                process.wait()
+            for follower in followers:
+                follower.join(_LAST_LINES_S)
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, within_s: float = 120.0) -> None:
         """Ask until it is. Raises: Failed when it takes too long, Stopped when told to."""
