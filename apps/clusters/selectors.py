@@ -198,12 +198,15 @@ def cluster_list(team: Team) -> QuerySet[Any]:
 def cluster_detail(team: Team) -> QuerySet[Any]:
     """The team's clusters, deleted ones too, each with its number of ready workers."""
     ready = Q(nodes__state=NodeState.READY, nodes__role=Role.WORKER)
-    return Cluster.objects.filter(team=team).annotate(ready_workers=Count("nodes", filter=ready))
+    workers = Count("nodes", filter=ready)
+    rows: QuerySet[Any] = Cluster.objects.filter(team=team).annotate(ready_workers=workers)
+    return rows
 
 
 def nodes(cluster: Cluster) -> QuerySet[Node]:
     """The nodes of a cluster, the latest first."""
-    return cluster.nodes.order_by("-pk")
+    rows: QuerySet[Node] = cluster.nodes.order_by("-pk")
+    return rows
 
 
 def events(cluster: Cluster) -> QuerySet[Event]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from regatta.providers.local.provider import LocalProvider
 from regatta.providers.provider import Provider, UnknownProvider
 
-_PROVIDERS: Mapping[str, Callable[[Path], Provider]] = {}
+_PROVIDERS: Mapping[str, Callable[[Path], Provider]] = {
+    "local": LocalProvider,
+}
 NAMES = tuple(_PROVIDERS)
 
 
