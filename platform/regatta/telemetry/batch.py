@@ -21,9 +21,11 @@ from uuid import UUID
 Point = tuple[str, int, float, float]  # key, step, value, seconds since 1970
 
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,79}")
+BATCH_POINTS = 1000  # as many as a job's process puts into one
 MOST_POINTS, MOST_KEYS, MOST_BYTES = 10_000, 100, 1 << 20
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _MOST = 2**63 - 1
+_MOST_BATCHES = 2**40
 _LATEST_S = 4_102_444_800  # the year 2100
 _FIELDS = {"stream", "seq", "rank", "dropped", "keys", "points"}
 
@@ -79,7 +81,7 @@ def decode(body: bytes) -> Batch:
         raise Malformed("/points", f"from 1 to {MOST_POINTS} points are needed")
     return Batch(
         stream=_uuid(given["stream"]),
-        seq=_whole(given["seq"], "/seq", least=1),
+        seq=_whole(given["seq"], "/seq", least=1, most=_MOST_BATCHES),
         rank=_whole(given.get("rank", 0), "/rank", most=2**31 - 1),
         dropped=_whole(given.get("dropped", 0), "/dropped"),
         keys=keys,

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, SupportsFloat
 from uuid import UUID
 
-from regatta.telemetry.batch import KEY, Point, encode
+from regatta.telemetry.batch import BATCH_POINTS, KEY, Point, encode
 from regatta.telemetry.outbox import Outbox, Packed
 from regatta.telemetry.portal import Away, Refused
 
 log = logging.getLogger(__name__)
 
-BATCH_POINTS = 1000
 WAITING_POINTS = 200_000  # gathered during one delivery that hangs
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 15.0

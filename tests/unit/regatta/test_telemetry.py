@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from regatta.telemetry.batch import BATCH_POINTS
 from regatta.telemetry.outbox import Outbox, Packed
 from regatta.telemetry.portal import Away, Portal, Refused
-from regatta.telemetry.stream import BATCH_POINTS, WAITING_POINTS, Stream
+from regatta.telemetry.stream import WAITING_POINTS, Stream
 
 NAME = UUID("00000000-0000-0000-0000-000000000007")
 
