@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
 
-application = get_asgi_application()
+_pages = get_asgi_application()  # loads the apps, so it stands before what needs them
+
+from apps.jobs import websocket  # noqa: E402
+
+
+async def application(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Ray's clients follow a log by websocket; the rest is Django's."""
+    if scope["type"] == "websocket":
+        await websocket.application(scope, receive, send)
+    else:
+        await _pages(scope, receive, send)  # type: ignore[arg-type]

@@ -130,7 +130,7 @@ TICKS = {
     "clusters.sweep_orphans": 60.0,
     "jobs.reconcile": 0.5,
 }
-FOLLOWERS: list[str] = []  # dotted paths of functions that the ticker keeps running
+FOLLOWERS = ["apps.jobs.follow.follow"]  # functions that the ticker keeps running
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
