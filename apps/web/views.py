@@ -12,6 +12,7 @@ from apps.accounts.access import PUBLIC, SIGNED_IN, access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.http.pages import render_page
+from apps.web import overview
 
 
 @access(SIGNED_IN)
@@ -27,8 +28,10 @@ def start(request: PortalRequest) -> HttpResponse:
 @access(Scope.TEAM_READ)
 def home(request: PortalRequest) -> HttpResponse:
     """What runs, what waits, what needs somebody, what it costs."""
-    request.session["team"] = request.team.slug
-    return render_page(request, "web/home.html", {}, part="now")
+    if request.session.get("team") != request.team.slug:
+        request.session["team"] = request.team.slug
+    seen = overview.seen(request.team, request.user, request.scopes)
+    return render_page(request, "web/home.html", {"seen": seen}, part="now")
 
 
 @access(PUBLIC)

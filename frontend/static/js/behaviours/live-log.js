@@ -9,7 +9,7 @@ const NEAR_PX = 24; // so near to the end counts as at the end
 
 /** @param {HTMLElement} element */
 export function mount(element) {
-  const words = element.dataset; // data-attempt, data-gap, data-live, data-lost, data-ended, data-lines, data-hits
+  const words = element.dataset; // the sentences, in the language of the page
   const view = part(element, ".log__view");
   const follow = part(element, "[data-log-follow]");
   const count = part(element, ".log__count");
@@ -33,9 +33,9 @@ export function mount(element) {
     if (yes) view.scrollTop = view.scrollHeight;
   };
   const tell = () => {
-    part(element, "[data-log-lines]").textContent = (words.lines ?? "%s").replace("%s", lines.count.toLocaleString());
+    part(element, "[data-log-lines]").textContent = (words.linesWords ?? "%s").replace("%s", lines.count.toLocaleString());
     count.textContent = search.value === "" ? ""
-      : (words.hits ?? "%s/%s").replace("%s", String(at + 1)).replace("%s", hits.length.toLocaleString());
+      : (words.hitsWords ?? "%s/%s").replace("%s", String(at + 1)).replace("%s", hits.length.toLocaleString());
   };
   const paint = () => {
     if (dirty === Infinity) return;
@@ -63,7 +63,7 @@ export function mount(element) {
   const heard = (piece) => {
     const attempt = String(piece.attempt);
     if (attempt !== place.attempt) {
-      if (place.attempt) remark((words.attempt ?? "%s").replace("%s", words.names?.split(" ")[0] ?? ""));
+      if (place.attempt) remark(words.attempt ?? "");
       place = { attempt, to: piece.from };
     }
     if (piece.to <= place.to) return; // sent again after a reconnect

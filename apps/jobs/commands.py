@@ -1,0 +1,106 @@
+"""A job as the command that would submit it, and as the values of the form. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from apps.jobs.spec import SECRET_MARK
+
+if TYPE_CHECKING:
+    from apps.jobs.models import Job
+
+_GIB = 1 << 30
+SAMPLE: Mapping[str, Any] = {
+    "what": "command",
+    "name": "main-job",
+    "entrypoint": "python -m regatta.training.main_job",
+    "cpus": "2",
+    "script": "",
+    "env": "",
+}
+
+
+def as_curl(job: Job, *, address: str) -> str:
+    """The request to the REST API that asks for the same job."""
+    body: dict[str, Any] = {
+        "name": job.name,
+        "cluster_id": job.cluster_id,
+        "entrypoint": job.entrypoint,
+        "package": job.package.name if job.package else "",
+        "env": job.env,
+        "secret_env": job.secret_env,
+        "runtime_env": job.runtime_env,
+        "resources": _without_nothing(
+            {
+                "cpus": float(job.cpus),
+                "memory_bytes": job.memory_bytes,
+                "chip": job.chip,
+                "chips": job.chips,
+            }
+        ),
+        "priority": job.priority,
+        "retries": job.retries,
+    }
+    data = shlex.quote(json.dumps(_without_nothing(body), indent=2))
+    return (
+        f"curl -X POST {address}/api/v1/jobs \\\n"
+        '  -H "Authorization: Bearer $REGATTA_TOKEN" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        f"  -d {data}"
+    )
+
+
+def as_ray(job: Job, *, address: str) -> str:
+    """The same by Ray's own command."""
+    words = [
+        "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$REGATTA_TOKEN ray job submit",
+        f"--address {address}",
+    ]
+    if job.package:
+        words.append("--working-dir .")
+    if job.env:
+        words.append("--runtime-env-json " + shlex.quote(json.dumps({"env_vars": job.env})))
+    return " \\\n  ".join([*words, f"-- {job.entrypoint}"])
+
+
+def form_values(job: Job) -> dict[str, Any]:
+    """What the form shows to ask for the same job again."""
+    env = [f"{name}={value}" for name, value in job.env.items()]
+    env += [f"{name}={SECRET_MARK}{value}" for name, value in job.secret_env.items()]
+    return {
+        "name": job.name,
+        "cluster": job.cluster_id,
+        "entrypoint": job.entrypoint,
+        "env": "\n".join(env),
+        "cpus": job.cpus.normalize(),
+        "memory_gib": Decimal(job.memory_bytes) / _GIB if job.memory_bytes else None,
+        "chip": job.chip,
+        "chips": job.chips or None,
+        "priority": job.priority,
+        "retries": job.retries,
+    }
+
+
+def demand_of(values: Mapping[str, str]) -> dict[str, Decimal]:
+    """What half-typed values of the form ask of a cluster; what is no number asks for nothing."""
+    chips = _amount(values.get("chips", ""))
+    named = {f"chip:{values['chip']}": chips} if values.get("chip") and chips else {}
+    memory = _amount(values.get("memory_gib", "")) * _GIB
+    cpus = _amount(values.get("cpus", ""))
+    return {"cpus": cpus, "memory_bytes": memory, "chips": chips, **named}
+
+
+def _without_nothing(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value}
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text or "0")
+    except InvalidOperation:
+        return Decimal(0)
+    return amount if amount.is_finite() and 0 <= amount < 1 << 40 else Decimal(0)
