@@ -27,7 +27,7 @@ from regatta.providers.labels import wrong_label
 
 GIB = 1 << 30
 MOST_WORKERS, MOST_CPUS, MOST_CHIPS, MOST_MEMORY_BYTES = 32, 512, 64, 64 << 40
-LEAST_MEMORY_BYTES = GIB // 4
+LEAST_MEMORY_BYTES, USUAL_MEMORY_BYTES = GIB // 4, 2 * GIB
 _ENDED = Q(state__in=sorted(NODE_TERMINAL))
 _NAME = RegexValidator(
     r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z",
@@ -84,7 +84,7 @@ class Cluster(Stateful):
     )
     node_memory_bytes = models.BigIntegerField(
         gettext_lazy("memory of a worker"),
-        default=2 * GIB,
+        default=USUAL_MEMORY_BYTES,
         validators=[
             MinValueValidator(LEAST_MEMORY_BYTES, gettext_lazy("Give at least 0.25 GiB.")),
             MaxValueValidator(MOST_MEMORY_BYTES, gettext_lazy("Give at most 65536 GiB.")),

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from apps.accounts.services import audit
-from apps.clusters.models import GIB, Cluster
+from apps.clusters.models import USUAL_MEMORY_BYTES, Cluster
 from apps.http.problems import Refused
 from apps.lifecycle.nudge import announce, nudge
 from regatta import providers
@@ -26,7 +26,7 @@ class NodeWish:
     """What each worker should offer. chip, chips: simulated accelerators."""
 
     cpus: int = 1
-    memory_bytes: int = 2 * GIB
+    memory_bytes: int = USUAL_MEMORY_BYTES
     labels: Mapping[str, str] = field(default_factory=dict)
     chip: str = ""
     chips: int = 0
