@@ -7,7 +7,11 @@ from ninja import NinjaAPI
 
 from apps.accounts.access import allow
 from apps.accounts.api import router as people
+from apps.clusters.api import router as clusters
+from apps.costs.api import router as costs
 from apps.http import problems
+from apps.jobs.api import router as jobs
+from apps.jobs.log_api import router as logs
 
 
 class Nobody(allow):
@@ -31,3 +35,7 @@ api = NinjaAPI(
 )
 problems.install(api)
 api.add_router("", people)
+api.add_router("", clusters)
+api.add_router("", costs)
+api.add_router("", logs)
+api.add_router("", jobs)
