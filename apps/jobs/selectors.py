@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,15 @@ def costs_usd(ids: Iterable[int]) -> dict[int, Decimal | None]:
         usd, before = by_name[f"jobs.attempt:{pk}"], sums.get(job_id, Decimal(0))
         sums[job_id] = None if usd is None or before is None else before + usd
     return sums
+
+
+def eta_s(job: Job, *, now: datetime) -> float | None:
+    """Seconds until a running job's last step at its pace so far; None when that is not known."""
+    step, total = job.progress.get("step"), job.progress.get("total_steps")
+    if job.state != "running" or job.started_at is None or not step or not total:
+        return None
+    elapsed_s = (now - job.started_at).total_seconds()
+    return max(0.0, float(total - step) * elapsed_s / float(step))
 
 
 def telemetry_token(attempt: Attempt) -> str:

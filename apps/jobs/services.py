@@ -57,13 +57,12 @@ def submit_job(
         entrypoint=spec.entrypoint or ("python main.py" if spec.script else ""),
     )
     check(spec)
-    cluster_id = clusters.pick(team, spec.cluster)
-    _refuse_deleted_cluster(cluster_id)
+    _check_cluster(spec, team)
     _check_secrets(spec, team)
     package = _package_of(spec, team, actor)
     job = Job(
         team=team,
-        cluster_id=cluster_id,
+        cluster_id=spec.cluster_id,
         name=spec.name,
         entrypoint=spec.entrypoint,
         package=package,
@@ -96,7 +95,7 @@ def submit_job(
 def spec_of(job: Job) -> JobSpec:
     """What was asked of a job, to be asked again; without the id that a Ray client gave it."""
     return JobSpec(
-        cluster=job.cluster_id,
+        cluster_id=job.cluster_id,
         name=job.name,
         entrypoint=job.entrypoint,
         package=job.package.name if job.package else "",
@@ -338,6 +337,16 @@ def _insert(job: Job) -> None:
 
 def _subject(job: Job) -> str:
     return f"jobs.job:{job.pk}"
+
+
+def _check_cluster(spec: JobSpec, team: Team) -> None:
+    if not 0 < spec.cluster_id < 1 << 63 or clusters.team_id(spec.cluster_id) != team.pk:
+        raise Refused(
+            "unknown_cluster",
+            _("The team has no cluster %(cluster)s.") % {"cluster": spec.cluster_id},
+            pointer="/cluster",
+        )
+    _refuse_deleted_cluster(spec.cluster_id)
 
 
 def _refuse_deleted_cluster(cluster_id: int) -> None:

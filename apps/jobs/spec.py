@@ -32,12 +32,11 @@ RUNTIME_ENV_KEYS = frozenset(
 class JobSpec:
     """A job as it is asked for; `services.submit_job` makes it one.
 
-    cluster: its name or id; None for the only one that the team has.
     package: the name of an uploaded one. script: Python source instead, which becomes a package
     of one file, `main.py`. cpus, memory_bytes, chips: of the whole job, by which it queues.
     """
 
-    cluster: str | int | None = None
+    cluster_id: int
     name: str = ""
     entrypoint: str = ""
     package: str = ""
@@ -54,6 +53,13 @@ class JobSpec:
     priority: int = 0
     retries: int = 0
     ray_id: str = ""
+
+
+def split_env(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Environment variables as text, and those whose value `secret:name` names a secret."""
+    marked = {name for name, value in env.items() if value.startswith(SECRET_MARK)}
+    plain = {name: value for name, value in env.items() if name not in marked}
+    return plain, {name: env[name].removeprefix(SECRET_MARK).strip() for name in marked}
 
 
 def check(spec: JobSpec) -> None:

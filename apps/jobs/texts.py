@@ -59,6 +59,10 @@ WHY: Mapping[str, tuple[Words, Words]] = {
         _("No node of the cluster can ever hold what it asks for."),
         _("Ask for less, or give the cluster larger nodes."),
     ),
+    _R.INPUT_MISSING: (
+        _("A package or a secret that it names has been deleted."),
+        _("Put it back, or name another one, and submit the job again."),
+    ),
     _R.REFUSED_BY_CLUSTER: (
         _("The cluster refused the request as it stands."),
         _("The events below quote its words; change the job and submit it again."),

@@ -31,7 +31,7 @@ def a_cluster_of(team=None, **fields):
 
 def a_spec(cluster, **fields):
     fields = {"name": "a job", "entrypoint": "python main.py"} | fields
-    return JobSpec(cluster=cluster.pk, **fields)
+    return JobSpec(cluster_id=cluster.pk, **fields)
 
 
 def a_job(cluster=None, *, team=None, user=None, source="api", **fields):

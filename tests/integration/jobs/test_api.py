@@ -1,0 +1,420 @@
+"""Jobs by REST: what is answered, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.db import connection
+from django.test import Client
+from jobs import World, a_cluster_of, a_job, the_attempt
+from packages import a_zip, a_zip_that_leaves, zeros
+from people import a_member, a_team, a_token, bearer
+
+from apps.accounts.models import ApiToken, AuditEvent
+from apps.accounts.scopes import Role
+from apps.http.models import KeptAnswer
+from apps.jobs import services
+from apps.jobs.models import Attempt, Job, Package, Secret
+from apps.lifecycle.models import Event
+from regatta.lifecycle.attempt import Seen
+
+pytestmark = pytest.mark.django_db
+JSON = {"content_type": "application/json"}
+
+
+class Caller:
+    """A client with a token of a team."""
+
+    def __init__(self, team, **token):
+        self.team, self.client = team, Client(raise_request_exception=True)
+        self.auth = bearer(a_token(team, **token))
+
+    def get(self, path, **query):
+        return self.client.get(f"/api/v1{path}", query, **self.auth)
+
+    def send(self, method, path, body=None, **headers):
+        call = getattr(self.client, method)
+        headers = {"headers": {**self.auth["headers"], **headers}}
+        return call(f"/api/v1{path}", body, **JSON, **headers)
+
+    def submit(self, **body):
+        return self.send("post", "/jobs", {"name": "a", "entrypoint": "python main.py"} | body)
+
+    def upload(self, packed):
+        return self.client.post(
+            "/api/v1/packages", packed, content_type="application/zip", **self.auth
+        )
+
+
+@pytest.fixture
+def caller():
+    return Caller(a_cluster_of().team)
+
+
+def everything():
+    tables = (Job, Attempt, Package, Secret, Event, AuditEvent, KeptAnswer)
+    return [table.objects.count() for table in tables]
+
+
+def test_a_job_is_accepted_and_told_in_full(caller):
+    answer = caller.submit(
+        env={"A": "1"}, resources={"cpus": 2}, retries=1, metadata={"k": "v"}, priority=3
+    )
+    job = Job.objects.get()
+    assert (answer.status_code, answer["Location"]) == (202, f"/api/v1/jobs/{job.pk}")
+    told = answer.json()
+    assert told == caller.get(f"/jobs/{job.pk}").json()
+    assert told["state"] == {
+        "state": "queued",
+        "reason": "waiting_for_turn",
+        "message": told["state"]["message"],
+        "since": told["created_at"],
+        "generation": 0,
+        "unknown_since": None,
+    }
+    assert told["state"]["message"] != ""
+    assert told["resources"] == {"cpus": 2, "memory_bytes": 0, "chip": "", "chips": 0}
+    assert (told["env"], told["retries"], told["priority"]) == ({"A": "1"}, 1, 3)
+    assert (told["submission_id"], told["queue_position"]) == (f"job-{job.pk}", 0)
+    assert (told["cost_usd"], told["duration_s"], told["source"]) == ("0", None, "api")
+
+
+def test_the_same_key_gives_the_same_job_and_another_body_is_refused(caller):
+    key = {"Idempotency-Key": "k1"}
+    body = {"name": "a", "entrypoint": "sleep 1"}
+    first = caller.send("post", "/jobs", body, **key)
+    again = caller.send("post", "/jobs", body, **key)
+    other = caller.send("post", "/jobs", body | {"name": "b"}, **key)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again["Location"] == first["Location"]
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert Job.objects.count() == 1
+
+
+BAD = [
+    ({"entrypoint": "  "}, "bad_entrypoint", "/entrypoint"),
+    ({"entrypoint": "x" * 10_001}, "bad_entrypoint", "/entrypoint"),
+    ({"entrypoint": "a\0b"}, "bad_entrypoint", "/entrypoint"),
+    ({"name": "n" * 10_000}, "bad_name", "/name"),
+    ({"name": "a\nb"}, "bad_name", "/name"),
+    ({"resources": {"chips": -1}}, "out_of_range", "/chips"),
+    ({"resources": {"cpus": -1}}, "out_of_range", "/cpus"),
+    ({"resources": {"cpus": "NaN"}}, "invalid_request", "/body/resources/cpus"),
+    ({"resources": {"memory_bytes": -5}}, "out_of_range", "/memory_bytes"),
+    ({"resources": {"cpus": 9}}, "never_fits", "/cpus"),
+    ({"resources": {"chips": 1}}, "never_fits", "/chips"),
+    ({"resources": {"chip": "H200", "chips": 1}}, "never_fits", "/chips"),
+    ({"priority": 101}, "out_of_range", "/priority"),
+    ({"retries": 11}, "out_of_range", "/retries"),
+    ({"retries": -1}, "out_of_range", "/retries"),
+    ({"cluster_id": 999_999}, "unknown_cluster", "/cluster"),
+    ({"cluster_id": -1}, "unknown_cluster", "/cluster"),
+    ({"cluster_id": 1 << 70}, "unknown_cluster", "/cluster"),
+    ({"cluster": "nowhere"}, "unknown_cluster", "/cluster"),
+    ({"package": "_ray_pkg_0.zip"}, "unknown_package", "/package"),
+    ({"script": "x", "package": "y.zip"}, "script_and_package", "/script"),
+    ({"runtime_env": {"working_dir": "gcs://no.zip"}}, "unknown_package", "/runtime_env"),
+    ({"runtime_env": {"container": {}}}, "bad_runtime_env", "/runtime_env"),
+    ({"runtime_env": {"pip": ["x" * 70_000]}}, "bad_runtime_env", "/runtime_env"),
+    ({"env": {"1A": "x"}}, "bad_variable", "/env"),
+    ({"env": {"REGATTA_URL": "x"}}, "bad_variable", "/env"),
+    ({"env": {"A": "\0"}}, "bad_texts", "/env"),
+    ({"env": {"A": "secret:none"}}, "unknown_secret", "/secret_env"),
+    ({"secret_env": {"A": "none"}}, "unknown_secret", "/secret_env"),
+    ({"metadata": {"a": "x" * 70_000}}, "bad_texts", "/metadata"),
+    ({"desired": "running"}, "invalid_request", "/body/desired"),
+    ({"entrypoint": 5}, "invalid_request", "/body/entrypoint"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "pointer"), BAD)
+def test_bad_input_is_told_and_changes_nothing(caller, body, code, pointer):
+    before = everything()
+    answer = caller.submit(**body)
+    told = answer.json()
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer.status_code, told["code"]) == (422, code)
+    assert told["errors"][0]["pointer"].replace("/body/body", "/body") == pointer
+    assert told["detail"] != ""
+    assert everything() == before
+
+
+def test_a_body_that_is_no_json_is_told_and_changes_nothing(caller):
+    before = everything()
+    answer = caller.client.post("/api/v1/jobs", "{", **JSON, **caller.auth)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [
+        (b"not a zip", "not_a_zip"),
+        (a_zip_that_leaves(), "leaves_its_folder"),
+        (zeros(64), "compressed_too_much"),
+    ],
+)
+def test_a_bad_package_is_refused_and_nothing_of_it_is_kept(caller, packed, code, settings):
+    before, files = everything(), sorted(settings.REGATTA_HOME.glob("objects/**/*"))
+    answer = caller.upload(packed)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert everything() == before
+    kept = [file for file in settings.REGATTA_HOME.glob("objects/**/*") if file.is_file()]
+    assert kept == [file for file in files if file.is_file()]
+
+
+def test_a_package_is_kept_once_and_jobs_run_in_it(caller):
+    packed = a_zip(("main.py", b"print(1)"))
+    first, again = caller.upload(packed), caller.upload(packed)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    name = first.json()["name"]
+    assert caller.get("/packages").json()["items"] == [first.json()]
+    assert caller.submit(package=name).json()["package"] == name
+
+
+def test_a_script_becomes_a_package_and_has_a_usual_command(caller):
+    told = caller.submit(script="print(1)", entrypoint="").json()
+    assert told["entrypoint"] == "python main.py"
+    assert told["package"] == Package.objects.get().name
+    caller.submit(script="print(1)", entrypoint="")
+    assert Package.objects.count() == 1
+
+
+def test_nobody_sees_a_secret_again(caller):
+    assert caller.send("put", "/secrets/hf", {"value": "s3cret"}).status_code == 204
+    job = caller.submit(env={"TOKEN": "secret:hf"}).json()
+    answers = [caller.get("/secrets"), caller.get("/secrets/hf"), caller.get(f"/jobs/{job['id']}")]
+    assert all(b"s3cret" not in answer.content for answer in answers)
+    assert "s3cret" not in Secret.objects.get().sealed
+    assert "s3cret" not in str(list(AuditEvent.objects.values()))
+    assert job["secret_env"] == {"TOKEN": "hf"}
+    assert caller.get("/secrets").json()["items"][0]["name"] == "hf"
+    assert caller.send("delete", "/secrets/hf").status_code == 204
+    assert caller.get("/secrets/hf").status_code == 404
+
+
+@pytest.mark.parametrize(("name", "value"), [("a b", "x"), ("a", ""), ("a", "\0"), ("é", "x")])
+def test_a_bad_secret_is_refused(caller, name, value):
+    before = everything()
+    assert caller.send("put", f"/secrets/{name}", {"value": value}).status_code == 422
+    assert everything() == before
+
+
+def end(job_id, seen=Seen.SUCCEEDED):
+    world = World()
+    world.sweep(3)
+    world.launcher.put(the_attempt(Job.objects.get(pk=job_id)).handle, seen)
+    world.sweep(2)
+
+
+def test_a_job_is_stopped_tried_again_cloned_and_deleted(caller):
+    pk = caller.submit().json()["id"]
+    assert caller.send("delete", f"/jobs/{pk}").json()["code"] == "not_ended"
+    assert caller.send("post", f"/jobs/{pk}/attempts").json()["code"] == "not_ended"
+    stopped = caller.send("put", f"/jobs/{pk}/desired-state", {"desired": "stopped"})
+    assert (stopped.status_code, stopped.json()["state"]["state"]) == (202, "stopped")
+    resumed = caller.send("put", f"/jobs/{pk}/desired-state", {"desired": "running"})
+    assert (resumed.status_code, resumed.json()["code"]) == (409, "cannot_resume")
+    again = caller.send("post", f"/jobs/{pk}/attempts")
+    assert (again.status_code, again.json()["attempt_number"]) == (202, 2)
+    end(pk)
+    clone = caller.send("post", "/jobs", {"clone_of": pk, "name": "b", "resources": {"cpus": 3}})
+    told = clone.json()
+    assert (told["name"], told["entrypoint"], told["clone_of"]) == ("b", "python main.py", pk)
+    assert told["resources"]["cpus"] == 3
+    assert caller.send("delete", f"/jobs/{pk}").status_code == 204
+    assert caller.get(f"/jobs/{pk}").status_code == 404
+    assert [item["id"] for item in caller.get("/jobs").json()["items"]] == [told["id"]]
+    actions = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
+    assert [action for action in actions if action.startswith("job.")] == [
+        "job.submit",
+        "job.stop",
+        "job.retry",
+        "job.submit",
+        "job.delete",
+    ]
+
+
+def test_a_write_that_rests_on_old_news_is_refused(caller):
+    job = caller.submit().json()
+    path, wish = f"/jobs/{job['id']}/desired-state", {"desired": "stopped"}
+    stale = caller.send("put", path, wish, **{"If-Match": '"7"'})
+    assert (stale.status_code, stale.json()["code"]) == (412, "changed_meanwhile")
+    assert Job.objects.get().desired == "running"
+    fresh = caller.send("put", path, wish, **{"If-Match": f'"{job["state"]["generation"]}"'})
+    assert fresh.status_code == 202
+
+
+def test_attempts_and_events_tell_the_whole_story(caller):
+    pk = caller.submit(retries=1).json()["id"]
+    end(pk, Seen.FAILED)
+    attempts = caller.get(f"/jobs/{pk}/attempts").json()["items"]
+    assert [(one["number"], one["state"]["state"]) for one in attempts] == [
+        (2, "starting"),
+        (1, "failed"),
+    ]
+    assert attempts[1]["evidence"] == {"kind": "ray_terminal_status", "ray_status": "failed"}
+    events = caller.get(f"/jobs/{pk}/events").json()["items"]
+    assert [(one["attempt"], one["seq"], one["new"]) for one in events] == [
+        (1, 1, "starting"),
+        (1, 2, "running"),
+        (1, 3, "failed"),
+        (2, 1, "starting"),
+    ]
+    assert all(one["message"] for one in events)
+
+
+def test_progress_is_shown_with_the_time_left_and_old_news_is_dropped(caller):
+    pk = caller.submit().json()["id"]
+    World().sweep(3)
+    attempt = the_attempt()
+    services.note_progress(attempt.pk, step=50, total_steps=100, loss=2.5)
+    services.note_progress(attempt.pk, step=40, total_steps=100, loss=9.0)
+    services.note_progress(attempt.pk, tokens_per_s=7.0)
+    told = caller.get(f"/jobs/{pk}").json()
+    assert told["progress"] == {"step": 50, "total_steps": 100, "loss": 2.5, "tokens_per_s": 7.0}
+    assert told["eta_s"] == pytest.approx(told["duration_s"], abs=0.2)
+
+
+def test_a_list_is_narrowed_and_paged_without_gap_or_double(caller):
+    cluster = a_cluster_of(caller.team)
+    other = a_member(caller.team)
+    mine = [a_job(cluster, name=f"Train {number}") for number in range(5)]
+    theirs = a_job(cluster, name="Eval", user=other)
+    a_job()  # of another team
+    services.stop_job(mine[0], actor="test")
+
+    def ids(**query):
+        return [item["id"] for item in caller.get("/jobs", **query).json()["items"]]
+
+    every = [job.pk for job in [theirs, *reversed(mine)]]
+    assert ids() == every
+    assert ids(state="stopped") == [mine[0].pk]
+    assert ids(user=other.username) == [theirs.pk]
+    assert ids(q="rain") == every[1:]
+    assert ids(q="TRAIN 3") == [mine[3].pk]
+    assert ids(cluster_id=cluster.pk) == every
+    assert ids(cluster_id=999_999) == []
+    seen, cursor = [], ""
+    while cursor is not None:
+        answer = caller.get("/jobs", limit=2, **({"cursor": cursor} if cursor else {})).json()
+        seen += [item["id"] for item in answer["items"]]
+        cursor = answer["next"]
+    assert seen == every
+    item = caller.get("/jobs").json()["items"][0]
+    assert (item["name"], item["cluster_name"], item["user"]) == (
+        "Eval",
+        cluster.name,
+        other.username,
+    )
+    assert item["state"]["state"] == "queued"
+
+
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"cursor": "x"}, {"state": "x"}])
+def test_a_list_refuses_what_it_does_not_know(caller, query):
+    assert caller.get("/jobs", **query).status_code == 422
+
+
+def test_a_list_asks_as_little_for_fifty_jobs_as_for_one(caller, django_assert_num_queries):
+    cluster = a_cluster_of(caller.team)
+    for _ in range(50):
+        a_job(cluster)
+    caller.get("/jobs")
+    with django_assert_num_queries(3):  # the token, the membership, the list
+        assert len(caller.get("/jobs").json()["items"]) == 50
+
+
+def test_a_foreign_job_cannot_be_told_from_none(caller):
+    job = a_job()
+    own = Caller(job.team)
+    services.stop_job(job, actor="test")
+    before = everything()
+    for call in (
+        lambda who: who.get(f"/jobs/{job.pk}"),
+        lambda who: who.get(f"/jobs/{job.pk}/attempts"),
+        lambda who: who.get(f"/jobs/{job.pk}/events"),
+        lambda who: who.send("put", f"/jobs/{job.pk}/desired-state", {"desired": "stopped"}),
+        lambda who: who.send("post", f"/jobs/{job.pk}/attempts"),
+        lambda who: who.send("delete", f"/jobs/{job.pk}"),
+        lambda who: who.send("post", "/jobs", {"clone_of": job.pk, "name": "x"}),
+    ):
+        assert call(caller).status_code == 404
+    before[-2:] = everything()[-2:]
+    assert everything() == before
+    assert own.get(f"/jobs/{job.pk}").status_code == 200
+    assert caller.get(f"/jobs/{1 << 70}").status_code == 404
+
+
+def test_a_foreign_cluster_is_unknown(caller):
+    foreign = a_cluster_of(a_team())
+    answer = caller.submit(cluster_id=foreign.pk)
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_cluster")
+
+
+def test_a_token_may_do_what_its_scopes_say_and_no_more():
+    team = a_cluster_of().team
+    viewer = Caller(team, user=a_member(team, Role.VIEWER), scopes=["jobs:read"])
+    before = everything()
+    assert viewer.get("/jobs").status_code == 200
+    assert viewer.submit().status_code == 403
+    assert viewer.send("put", "/secrets/a", {"value": "x"}).status_code == 403
+    assert viewer.upload(a_zip()).status_code == 403
+    assert everything() == before
+
+
+@pytest.mark.parametrize("how", ["expired", "revoked", "unknown", "none"])
+def test_a_token_that_does_not_work_is_answered_so(caller, how):
+    if how == "expired":
+        ApiToken.objects.update(expires_at="2020-01-01T00:00Z")
+    elif how == "revoked":
+        ApiToken.objects.update(revoked_at="2020-01-01T00:00Z")
+    elif how == "unknown":
+        caller.auth = bearer("rgt_00000000_" + "x" * 43)
+    else:
+        caller.auth = {"headers": {}}
+    before = everything()
+    answer = caller.submit()
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert everything() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_at_once_with_one_key_make_one_job():
+    caller = Caller(a_cluster_of().team)
+    gate = Barrier(50)
+    body = {"name": "a", "entrypoint": "sleep 1"}
+
+    def ask(_):
+        gate.wait()
+        try:
+            return caller.send("post", "/jobs", body, **{"Idempotency-Key": "k"}).json()["id"]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(50) as pool:
+        ids = set(pool.map(ask, range(50)))
+    assert ids == {Job.objects.get().pk}
+    assert Attempt.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_ray_id_is_taken_once_however_many_ask_at_once():
+    cluster, gate = a_cluster_of(), Barrier(8)
+
+    def ask(_):
+        gate.wait()
+        try:
+            return a_job(cluster, ray_id="mine").pk
+        except services.Refused as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(ask, range(8)))
+    assert sorted(map(str, told)) == sorted(
+        [str(Job.objects.get().pk), *["submission_id_taken"] * 7]
+    )
