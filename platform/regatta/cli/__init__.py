@@ -34,7 +34,7 @@ def up(
     only: Annotated[
         str,
         typer.Option(
-            help="Run one part alone, for containers: setup (which ends), web, worker or ticker."
+            help="Run one part alone, for containers: prepare (which ends), web, worker, ticker."
         ),
     ] = "",
 ) -> None:

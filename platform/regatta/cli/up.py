@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from regatta.embedded.processes import DidNotStart
 from regatta.embedded.supervisor import Failed, Lines
 from regatta.providers import local
 
-_ALONE = ("web", "worker", "ticker")
+_ALONE = ("prepare", "web", "worker", "ticker")
 
 
 def run(*, host: str, port: int, keep_clusters: bool, only: str) -> int:
@@ -41,13 +40,8 @@ def _at_stop(ours: Portal, lines: Lines, *, keep: bool) -> Callable[[], None]:
 def _one_part(ours: Portal, name: str) -> int:
     """Become one process of the portal; the environment says where its servers are."""
     os.chdir(paths.project_root())
-    if name == "setup":
-        steps = [ours.command("migrate"), ours.command("static")]
-        return max(
-            subprocess.run(step, env=ours.environ(), check=False).returncode for step in steps
-        )
     if name not in _ALONE:
-        sys.stderr.write(f"--only {name}: no such part; one of setup, {', '.join(_ALONE)}\n")
+        sys.stderr.write(f"--only {name}: no such part; one of {', '.join(_ALONE)}\n")
         return 2
     argv = ours.command(name)
     os.execve(argv[0], argv, ours.environ())

@@ -20,12 +20,13 @@ from regatta.embedded.processes import environ_without_postgres
 from regatta.embedded.supervisor import Lines, Service, Stopped, Supervisor, see_off_the_last_ones
 
 _PROBE_S = 5.0
-_QUIETLY = ("--no-input", "--verbosity", "0")
 _WEB = (
     *("--timeout-graceful-shutdown", "3"),  # open event streams would hold a stop up for ever
     *("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning"),
 )
+_AS_ROOT = ("-W", "ignore:You're running the worker with superuser")  # who does so knows it
 _WORKER = (
+    "worker",
     *("--pool", "prefork", "-c", "2", "-O", "fair", "--loglevel", "WARNING"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
@@ -62,12 +63,11 @@ class Portal:
         address = ("--host", self.host, "--port", str(self.port))
         return {
             "web": (python, "-m", "uvicorn", "apps.config.asgi:application", *address, *_WEB),
-            "worker": (python, "-m", "celery", "-A", "apps.config", "worker", *_WORKER),
+            "worker": (python, *_AS_ROOT, "-m", "celery", "-q", "-A", "apps.config", *_WORKER),
             "ticker": (python, "manage.py", "ticker"),
             "first_start": (python, "manage.py", "first_start"),
             "doctor": (python, "manage.py", "doctor"),
-            "migrate": (python, "manage.py", "migrate", *_QUIETLY),
-            "static": (python, "manage.py", "collectstatic", *_QUIETLY),
+            "prepare": (python, "manage.py", "prepare"),
         }[name]
 
 
@@ -99,8 +99,7 @@ def _start(portal: Portal, supervisor: Supervisor) -> None:
     for service, ready in _embedded(portal):
         supervisor.keep(service)
         supervisor.wait_until(ready, what=service.name)
-    own = {name: _service(portal, name) for name in ("migrate", "static")}
-    supervisor.run_through([*own.values()])
+    supervisor.run_through(_service(portal, "prepare"))
     for name in ("web", "worker", "ticker"):
         supervisor.keep(_service(portal, name))
     supervisor.wait_until(lambda: health(portal)[0] == 200, what="the portal")

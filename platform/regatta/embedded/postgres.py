@@ -50,6 +50,7 @@ class Postgres:
             "max_connections": "300",
             "log_min_messages": "warning",
             "log_line_prefix": "",
+            "log_checkpoints": "off",
             "log_timezone": "UTC",
             "timezone": "UTC",
             **({} if self.durable else _NOT_DURABLE),

@@ -193,21 +193,18 @@ class Supervisor:
         self._keepers.append(keeper)
         keeper.start()
 
-    def run_through(self, steps: Sequence[Service]) -> None:
-        """Run commands that end, side by side. Raises: Failed, Stopped."""
-        running = [(step, start(step, folder=self._folder)) for step in steps]
-        followers = [self.lines.follow_aside(step.name, process) for step, process in running]
+    def run_through(self, step: Service) -> None:
+        """Run a command that ends. Raises: Failed, Stopped."""
+        process = start(step, folder=self._folder)
+        follower = self.lines.follow_aside(step.name, process)
         try:
-            for step, process in running:
-                self.wait_until(lambda p=process: p.poll() is not None, what=step.name)  # type: ignore[misc]
-                if process.returncode:
-                    raise Failed(f"{step.name} ended with {process.returncode}")
+            self.wait_until(lambda: process.poll() is not None, what=step.name)
         finally:
-            for _, process in running:
-                process.kill()
-                process.wait()
-            for follower in followers:
-                follower.join(_LAST_LINES_S)
+            process.kill()
+            process.wait()
+            follower.join(_LAST_LINES_S)
+        if process.returncode:
+            raise Failed(f"{step.name} ended with {process.returncode}")
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, within_s: float = 120.0) -> None:
         """Ask until it is. Raises: Failed when it takes too long, Stopped when told to."""

@@ -149,10 +149,15 @@ def test_only_the_named_are_stopped(supervisor: Supervisor, tmp_path: Path):
 
 
 def test_a_step_that_fails_stops_the_start(supervisor: Supervisor):
-    steps = [a_service("migrate", "print('no table'); raise SystemExit(4)"), a_service("static")]
     with pytest.raises(Failed, match="migrate ended with 4"):
-        supervisor.run_through(steps)
-    until(lambda: "migrate   │ no table" in said(supervisor), "its words were shown")
+        supervisor.run_through(a_service("migrate", "print('no table'); raise SystemExit(4)"))
+    assert said(supervisor) == "migrate   │ no table\n"
+
+
+def test_a_step_that_goes_on_is_ended_when_somebody_asks_to_stop(supervisor: Supervisor):
+    supervisor.stop_asked.set()
+    with pytest.raises(Stopped):
+        supervisor.run_through(a_service("migrate"))
 
 
 def test_waiting_ends_when_somebody_asks_to_stop(supervisor: Supervisor):
