@@ -129,6 +129,7 @@ TICKS = {
     "clusters.reconcile": 0.5,
     "clusters.sweep_orphans": 60.0,
     "jobs.reconcile": 0.5,
+    "jobs.stop_strays": 60.0,
 }
 FOLLOWERS = ["apps.jobs.follow.follow"]  # functions that the ticker keeps running
 
