@@ -98,7 +98,7 @@ def install(api: NinjaAPI) -> None:
 
     @api.exception_handler(Http404)
     def on_missing(request: HttpRequest, error: Http404) -> JsonResponse:
-        return problem("not_found", _("There is no such thing here."), status=404)
+        return not_found()
 
     @api.exception_handler(AuthenticationError)
     def on_unknown(request: HttpRequest, error: AuthenticationError) -> JsonResponse:
@@ -111,14 +111,12 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(OperationalError)
     def on_database(request: HttpRequest, error: OperationalError) -> JsonResponse:
         log.warning("no database: %s", error, extra={"action": "database_away"})
-        said = _("The database is away; nothing was changed. Try again soon.")
-        return problem("database_away", said, status=503, headers={"Retry-After": "2"})
+        return database_away()
 
     @api.exception_handler(Exception)
     def on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
         log.exception("unforeseen", extra={"action": "request_failed", "path": request.path})
-        said = _("Something went wrong on our side; it was logged under this request_id.")
-        return problem("internal_error", said, status=500)
+        return internal_error()
 
     @api.exception_handler(HttpError)
     def on_http(request: HttpRequest, error: HttpError) -> JsonResponse:
@@ -133,6 +131,23 @@ def unauthenticated() -> JsonResponse:
         status=401,
         headers={"WWW-Authenticate": "Bearer"},
     )
+
+
+def not_found() -> JsonResponse:
+    """The answer where nothing is, or nothing that the caller may know of."""
+    return problem("not_found", _("There is no such thing here."), status=404)
+
+
+def database_away() -> JsonResponse:
+    """The answer while PostgreSQL cannot be reached."""
+    said = _("The database is away; nothing was changed. Try again soon.")
+    return problem("database_away", said, status=503, headers={"Retry-After": "2"})
+
+
+def internal_error() -> JsonResponse:
+    """The answer to a bug of ours."""
+    said = _("Something went wrong on our side; it was logged under this request_id.")
+    return problem("internal_error", said, status=500)
 
 
 class Problem(Schema):
