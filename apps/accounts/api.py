@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Router
+from ninja import Router, Status
 
 from apps.accounts import selectors, services
 from apps.accounts.access import allow
@@ -49,7 +49,7 @@ def list_tokens(request: PortalRequest) -> list[dict[str, Any]]:
 
 
 @router.post("/tokens", auth=allow(None), response={201: NewTokenOut, **PROBLEMS})
-def create_token(request: PortalRequest, body: TokenIn) -> tuple[int, dict[str, Any]]:
+def create_token(request: PortalRequest, body: TokenIn) -> Status[dict[str, Any]]:
     """A new token; its secret is in this answer alone, and its scopes are among the caller's."""
     wanted = set(body.scopes) & set(request.scopes)
     token, secret = services.create_token(
@@ -60,15 +60,15 @@ def create_token(request: PortalRequest, body: TokenIn) -> tuple[int, dict[str, 
         days=body.days,
         actor=request.actor,
     )
-    return 201, _token(token) | {"token": secret}
+    return Status(201, _token(token) | {"token": secret})
 
 
 @router.delete("/tokens/{int:pk}", auth=allow(None), response={204: None, **PROBLEMS})
-def revoke_token(request: PortalRequest, pk: int) -> tuple[int, None]:
+def revoke_token(request: PortalRequest, pk: int) -> Status[None]:
     """End one of the caller's tokens at once."""
     token = get_object_or_404(ApiToken, pk=pk, team=request.team, user=request.user)
     services.revoke_token(token, actor=request.actor)
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/members", auth=allow(Scope.TEAM_READ), response={200: list[MemberOut], **PROBLEMS})
@@ -78,14 +78,14 @@ def list_members(request: PortalRequest) -> list[dict[str, Any]]:
 
 
 @router.post("/members", auth=allow(Scope.TEAM_WRITE), response={201: NewMemberOut, **PROBLEMS})
-def add_member(request: PortalRequest, body: MemberIn) -> tuple[int, dict[str, Any]]:
+def add_member(request: PortalRequest, body: MemberIn) -> Status[dict[str, Any]]:
     """Add a person; for a new one the answer holds a link that lets them in once."""
     user, code = services.invite(
         team=request.team, username=body.username, role=body.role, actor=request.actor
     )
     row = get_object_or_404(Membership, team=request.team, user=user)
     link = f"{settings.REGATTA_URL}{reverse('accounts:link', args=[code])}" if code else ""
-    return 201, _member(row) | {"link": link}
+    return Status(201, _member(row) | {"link": link})
 
 
 @router.put(
@@ -99,11 +99,11 @@ def change_member(request: PortalRequest, pk: int, body: RoleIn) -> dict[str, An
 
 
 @router.delete("/members/{int:pk}", auth=allow(Scope.TEAM_WRITE), response={204: None, **PROBLEMS})
-def remove_member(request: PortalRequest, pk: int) -> tuple[int, None]:
+def remove_member(request: PortalRequest, pk: int) -> Status[None]:
     """Take a member out of the team; their tokens end with it."""
     row = get_object_or_404(selectors.members(request.team), pk=pk)
     services.change_role(row, role=None, actor=request.actor)
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/audit", auth=allow(Scope.TEAM_READ), response={200: AuditPage, **PROBLEMS})
