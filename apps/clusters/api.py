@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from ninja import Router
+from ninja import Router, Status
 from ninja.decorators import decorate_view
 
 from apps.accounts.access import allow
@@ -49,7 +49,7 @@ def list_clusters(
 @decorate_view(idempotent)
 def create_cluster(
     request: PortalRequest, body: ClusterIn, response: HttpResponse
-) -> tuple[int, dict[str, Any]]:
+) -> Status[dict[str, Any]]:
     """Ask for a cluster; `Location` tells where its state can be seen."""
     cluster = services.create_cluster(
         team=request.team,
@@ -60,7 +60,7 @@ def create_cluster(
         actor=request.actor,
     )
     response["Location"] = reverse("api:get_cluster", args=[cluster.pk])
-    return 202, _cluster(_mine(request, cluster.pk))
+    return Status(202, _cluster(_mine(request, cluster.pk)))
 
 
 @router.get(
@@ -75,7 +75,7 @@ def get_cluster(request: PortalRequest, pk: int) -> dict[str, Any]:
 
 
 @router.put("/clusters/{int:pk}/desired-state", auth=_WRITE, response={202: ClusterOut, **_WRITES})
-def want(request: PortalRequest, pk: int, body: DesiredIn) -> tuple[int, dict[str, Any]]:
+def want(request: PortalRequest, pk: int, body: DesiredIn) -> Status[dict[str, Any]]:
     """Ask that it run, stop or be deleted; with `If-Match: <generation>`, only if unchanged."""
     services.want(
         _mine(request, pk),
@@ -83,11 +83,11 @@ def want(request: PortalRequest, pk: int, body: DesiredIn) -> tuple[int, dict[st
         actor=request.actor,
         generation=_generation(request),
     )
-    return 202, _cluster(_mine(request, pk))
+    return Status(202, _cluster(_mine(request, pk)))
 
 
 @router.put("/clusters/{int:pk}/size", auth=_WRITE, response={202: ClusterOut, **_WRITES})
-def resize(request: PortalRequest, pk: int, body: SizeIn) -> tuple[int, dict[str, Any]]:
+def resize(request: PortalRequest, pk: int, body: SizeIn) -> Status[dict[str, Any]]:
     """Ask for another number of workers; idle ones go first, then those that started last."""
     services.resize_cluster(
         _mine(request, pk),
@@ -95,17 +95,17 @@ def resize(request: PortalRequest, pk: int, body: SizeIn) -> tuple[int, dict[str
         actor=request.actor,
         generation=_generation(request),
     )
-    return 202, _cluster(_mine(request, pk))
+    return Status(202, _cluster(_mine(request, pk)))
 
 
 @router.delete("/clusters/{int:pk}", auth=_WRITE, response={202: ClusterOut, **_WRITES})
-def delete(request: PortalRequest, pk: int) -> tuple[int, dict[str, Any]]:
+def delete(request: PortalRequest, pk: int) -> Status[dict[str, Any]]:
     """Ask that it be deleted; what runs on it is lost. Its record, events and costs stay."""
     cluster = _mine(request, pk)
     services.want(
         cluster, desired=Desired.DELETED, actor=request.actor, generation=_generation(request)
     )
-    return 202, _cluster(_mine(request, pk))
+    return Status(202, _cluster(_mine(request, pk)))
 
 
 @router.get("/clusters/{int:pk}/nodes", auth=_READ, response={200: NodePage, **PROBLEMS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404
-from ninja import Router
+from ninja import Router, Status
 from ninja.decorators import decorate_view
 
 from apps.accounts.access import allow
@@ -29,10 +29,10 @@ def list_prices(request: PortalRequest) -> list[dict[str, Any]]:
 
 @router.post("/prices", auth=allow(Scope.COST_WRITE), response={201: PriceOut, **PROBLEMS})
 @decorate_view(idempotent)
-def set_price(request: PortalRequest, body: PriceIn) -> tuple[int, dict[str, Any]]:
+def set_price(request: PortalRequest, body: PriceIn) -> Status[dict[str, Any]]:
     """A new price of the team; it closes the one before and changes nothing in the past."""
     row = services.set_price(team=request.team, actor=request.actor, **body.dict())
-    return 201, _price(row)
+    return Status(201, _price(row))
 
 
 @router.get("/costs/summary", auth=allow(Scope.COST_READ), response={200: SummaryOut, **PROBLEMS})
