@@ -24,8 +24,9 @@ ENV_BYTES, SCRIPT_BYTES, DOCUMENT_BYTES = 256 << 10, 1 << 20, 64 << 10
 CPUS_MOST, CHIPS_MOST, MEMORY_MOST = Decimal(100_000), 100_000, 1 << 60
 RUNTIME_ENV_KEYS = frozenset(
     {"working_dir", "py_modules", "py_executable", "pip", "uv", "conda", "excludes", "config"}
-    | {"worker_process_setup_hook", "env_vars", "_inherit_working_dir"}
+    | {"worker_process_setup_hook", "env_vars"}
 )
+_RAYS_OWN = frozenset({"_ray_commit", "_inject_current_ray"})  # which its clients add
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,12 +170,12 @@ def _check_numbers(spec: JobSpec) -> None:
 
 def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
     pointer = "/runtime_env"
-    if unknown := set(runtime_env) - RUNTIME_ENV_KEYS:
+    if unknown := set(runtime_env) - RUNTIME_ENV_KEYS - _RAYS_OWN:
         raise Refused(
             "bad_runtime_env",
             _("runtime_env knows %(known)s, not %(unknown)s.")
             % {
-                "known": ", ".join(sorted(RUNTIME_ENV_KEYS - {"_inherit_working_dir"})),
+                "known": ", ".join(sorted(RUNTIME_ENV_KEYS)),
                 "unknown": ", ".join(sorted(str(key)[:80] for key in unknown)),
             },
             pointer=pointer,

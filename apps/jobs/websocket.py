@@ -22,7 +22,7 @@ from apps.jobs.live import Over, Text
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_PATH = re.compile(r"/(?:clusters/([0-9]{1,18})/)?api/jobs/([^/]{1,200})/logs/tail")
+_PATH = re.compile(r"(?:/api/v1/clusters/([0-9]{1,18})/ray)?/api/jobs/([^/]{1,200})/logs/tail")
 _DONE, _NOT_ALLOWED = 1000, 4403  # before the handshake a close is answered as 403
 
 

@@ -78,7 +78,7 @@ def test_a_job_is_accepted_and_told_in_full(caller):
     assert told["resources"] == {"cpus": 2, "memory_bytes": 0, "chip": "", "chips": 0}
     assert (told["env"], told["retries"], told["priority"]) == ({"A": "1"}, 1, 3)
     assert (told["submission_id"], told["queue_position"]) == (f"job-{job.pk}", 0)
-    assert (told["cost_usd"], told["duration_s"], told["source"]) == ("0", None, "api")
+    assert (told["cost_usd"], told["duration_s"], told["source"]) == ("0.000000", None, "api")
 
 
 def test_the_same_key_gives_the_same_job_and_another_body_is_refused(caller):
