@@ -91,7 +91,8 @@ def _place(request: HttpRequest, job: Job) -> tuple[int, int]:
 
 
 async def _events(request: PortalRequest, news: AsyncIterator[News]) -> AsyncIterator[bytes]:
-    await sync_to_async(connection.close)()  # else each stream would hold one till its end
+    # Else each stream would hold one till its end; looked up in the thread that owns it.
+    await sync_to_async(lambda: connection.close())()
     may_watch, language = _watcher(request), translation.get_language()
     checked_s = time.monotonic()
     yield b": hello\n\n"
@@ -152,7 +153,7 @@ def _watcher(request: PortalRequest) -> Callable[[], bool]:
 
 
 async def _bytes(kept: Log) -> AsyncIterator[bytes]:
-    await sync_to_async(connection.close)()
+    await sync_to_async(lambda: connection.close())()
     at = 0
     while some := await live.in_thread(lambda start=at: logs.pieces(kept.pk, after=start)):  # type: ignore[misc]
         yield b"".join(piece.data for piece in some)
