@@ -140,7 +140,8 @@ def _detail(request: PortalRequest, cluster: Cluster, *, form: ResizeForm | None
         "gone": cluster.desired == Desired.DELETED,
     }
     status = 422 if form is not None and form.errors else 200
-    return render_page(request, "clusters/detail.html", context, part="live", status=status)
+    part = "events" if request.htmx.target == "events" else "live"
+    return render_page(request, "clusters/detail.html", context, part=part, status=status)
 
 
 def _shown(cluster: Cluster, live: Iterable[Node]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _shown(cluster: Cluster, live: Iterable[Node]) -> dict[str, Any]:
         "why": texts.sentence(cluster.reason or cluster.state),
         "workers_ready": len(workers),
         "cpus": sum(node.cpus for node in ready),
-        "memory_bytes": sum(node.memory_bytes for node in ready),
+        "memory_bytes": sum(node.memory_bytes for node in ready if node.cpus),
         "chips": sum(node.chips for node in ready),
     }
 

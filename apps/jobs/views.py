@@ -40,7 +40,7 @@ def listing(request: PortalRequest) -> HttpResponse:
     """Jobs by the filters in the address, the newest first."""
     given = request.GET
     cluster = given.get("cluster", "")
-    state = given.get("state", "") if given.get("state", "") in AttemptState else ""
+    state = given.get("state", "") if given.get("state", "") in set(AttemptState) else ""
     rows = selectors.jobs(
         request.team,
         state=state,

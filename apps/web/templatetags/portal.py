@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 _GIB = 1 << 30
+_SMALL = Decimal("0.1")  # dollars below which cents say too little
 NONE = "\u2013"  # an en dash
 
 
@@ -23,9 +24,10 @@ def usd(amount: Decimal | float | None) -> str:
     if amount is None:
         return NONE
     exact = Decimal(str(amount))
-    places = 2 if exact == 0 or abs(exact) >= 1 else 4
+    places = 4 if 0 < abs(exact) < _SMALL else 2
     rounded = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    return f"${number_format(rounded, decimal_pos=places, use_l10n=True, force_grouping=True)}"
+    figure = number_format(abs(rounded), decimal_pos=places, use_l10n=True, force_grouping=True)
+    return f"{'-' if rounded < 0 else ''}${figure}"
 
 
 @register.filter
