@@ -10,6 +10,7 @@ from apps.accounts.api import router as people
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
 from apps.http import problems
+from apps.insights.api import router as metrics
 from apps.jobs.api import router as jobs
 from apps.jobs.log_api import router as logs
 
@@ -39,3 +40,4 @@ api.add_router("", clusters)
 api.add_router("", costs)
 api.add_router("", logs)
 api.add_router("", jobs)
+api.add_router("", metrics)

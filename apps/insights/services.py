@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import isfinite
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from apps.http.problems import Refused
-from apps.insights.models import MetricKey
+from apps.insights.models import MetricKey, NodeMinute, NodeSample, Usage
 from apps.jobs import services as jobs
 from apps.lifecycle.nudge import announce
 from regatta.telemetry.batch import BATCH_POINTS, MOST_POINTS, Batch
 
 MOST_SERIES = 2000  # of an attempt, over all its ranks
+SAMPLES_KEPT, MINUTES_KEPT = timedelta(days=7), timedelta(days=90)
 _NEWS_EVERY_S = 0.5  # of an attempt and a process; a page is not drawn more often
 _PROGRESS = ("total_steps", "loss", "val_loss", "tokens_per_s", "step_s")
 
@@ -206,3 +208,30 @@ def _tell(attempt_id: int, heads: dict[str, Head], *, is_full: bool) -> None:
         finite = {name: value for name, value in news.items() if isfinite(value)}
         jobs.note_progress(attempt_id, step=max(steps), **finite)
     announce(f"jobs.attempt:{attempt_id}")
+
+
+def roll_up() -> None:
+    """Write the means of every minute from the last one written on; doing it again is harmless."""
+    names = [field.name for field in Usage._meta.get_fields()]
+    means = [name for name in names if name not in ("node_id", "cluster_id")]
+    whole = {"memory_bytes", "memory_used_bytes"}
+    columns = ", ".join(means)
+    values = ", ".join(f"avg({n})::bigint" if n in whole else f"avg({n})" for n in means)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in [*means, "samples"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO insights_nodeminute (node_id, cluster_id, minute, samples, {columns})
+            SELECT node_id, cluster_id, date_trunc('minute', at, 'UTC'), count(*), {values}
+              FROM insights_nodesample
+             WHERE at >= coalesce((SELECT max(minute) FROM insights_nodeminute), '-infinity')
+             GROUP BY 1, 2, 3
+            ON CONFLICT (node_id, minute) DO UPDATE SET {updates}
+            """
+        )
+
+
+def prune() -> None:
+    """Forget what is older than anybody looks back; metrics stay with their job."""
+    NodeSample.objects.filter(at__lt=Now() - SAMPLES_KEPT).delete()
+    NodeMinute.objects.filter(minute__lt=Now() - MINUTES_KEPT).delete()
