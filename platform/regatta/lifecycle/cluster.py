@@ -218,7 +218,8 @@ def _end(node: NodeFacts, sight: Sight, *, act: Act, reason: str = "stop_asked")
     seen = sight.nodes.get(node.name, Seen.ABSENT)
     if node.state is _N.STOPPING:
         if seen is Seen.ABSENT:
-            return NodeStep(name=node.name, to=_N.GONE, reason="ended")
+            # The last act finds nothing that runs, and clears up what stands in files.
+            return NodeStep(name=node.name, act=Act.KILL, to=_N.GONE, reason="ended")
         return NodeStep(name=node.name, act=act)
     if node.state is _N.WANTED and seen is Seen.ABSENT:
         return NodeStep(name=node.name, to=_N.GONE, reason="never_started")

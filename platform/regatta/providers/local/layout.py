@@ -121,6 +121,14 @@ class Layout:
         shutil.rmtree(temp_dir, ignore_errors=True)
 
 
+    def forget(self, cluster: str) -> None:
+        """Remove all that is kept of a cluster."""
+        for path in self.cluster(cluster).glob("*/node.json"):
+            self.clear(cluster, path.parent.name)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.cluster(cluster))
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads, all of it or nothing."""
     made = path.with_name(f".{path.name}.{os.getpid()}")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from regatta.lifecycle.cluster import Door, Role, Seen, Sight
@@ -112,8 +110,7 @@ class LocalProvider:
         return {node: cluster for cluster, node in self._layout.left()} | found
 
     def forget(self, cluster: str) -> None:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._layout.cluster(cluster))
+        self._layout.forget(cluster)
 
     def _tree(self, node: str) -> list[Marked]:
         return processes.marked(self._layout.home).get(node, [])
