@@ -46,7 +46,9 @@ def submitted_while(portal, cluster, marks, *, strike):
             strike()
         # The client repeats a request that met a portal without its database, by the same key.
         jobs.append(
-            portal.submit(cluster, leaving_a_mark(marks), key=uuid.uuid4().hex, resources={"cpus": 1})
+            portal.submit(
+                cluster, leaving_a_mark(marks), key=uuid.uuid4().hex, resources={"cpus": 1}
+            )
         )
     return jobs
 

@@ -1,118 +1,120 @@
-"""A whole portal in processes of its own, as its user would start it."""
+"""A whole portal of its own: `regatta up` in a home of its own, and a caller with all rights."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from typing import Any
 
 from regatta.cli.portal_api import PortalApi
-from regatta.embedded import paths
-from regatta.embedded.portal import Portal, health
-from regatta.embedded.processes import tail
+from regatta.embedded import paths, portal
+from regatta.embedded.portal import Portal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).parents[2]
+WAIT_S = 120.0
+ENDED = {"succeeded", "failed", "stopped", "lost"}
+
+
+def until(true: Callable[[], Any], what: str, within_s: float = WAIT_S) -> Any:
+    """The first true answer."""
+    deadline_s = time.monotonic() + within_s
+    while not (answer := true()):
+        assert time.monotonic() < deadline_s, f"never: {what}"
+        time.sleep(0.1)
+    return answer
 
 
 @dataclass
 class RunningPortal:
-    """A portal that answers; `api` speaks to its first team."""
+    """A portal that runs, its team, and that team's token."""
 
     at: Portal
-    process: subprocess.Popen
-    api: PortalApi
     team: str
     token: str
-    link: str
 
-    def pid(self, name: str) -> int:
-        """The process of one of its services."""
-        return int((paths.run_dir(self.at.home) / f"{name}.pid").read_text().split()[0])
+    @property
+    def api(self) -> PortalApi:
+        return PortalApi(self.at.url, self.token)
 
-    def kill(self, name: str) -> None:
-        """End a service and its children at once, as the kernel would for want of memory."""
-        victim = psutil.Process(self.pid(name))
-        for process in [*victim.children(recursive=True), victim]:
-            process.kill()
+    def manage(self, *words: str) -> str:
+        """What a management command of the portal prints."""
+        return _run(self.at, sys.executable, "manage.py", *words)
 
-    def cluster(self, *, workers=1, cpus=2, name="test", within_s=180, **node):
-        """A new local cluster of the team, ready."""
-        body = {"name": name, "provider": "local", "workers": workers}
-        cluster = self.api.send("POST", "/clusters", body | {"node": {"cpus": cpus, **node}})
-        return until(
-            lambda: self.api.get(f"/clusters/{cluster['id']}"),
-            lambda now: now["state"]["state"] == "ready",
-            within_s=within_s,
-        )
+    def a_cluster(self, name: str = "local", *, workers: int = 1, cpus: int = 2) -> dict[str, Any]:
+        """A real local cluster, ready."""
+        body = {"name": name, "provider": "local", "workers": workers, "node": {"cpus": cpus}}
+        pk = self.api.send("POST", "/clusters", body)["id"]
 
-    def submit(self, cluster, entrypoint, *, key="", **fields):
-        body = {"name": "test", "cluster_id": cluster["id"], "entrypoint": entrypoint}
-        return self.api.send("POST", "/jobs", body | fields, key=key)
+        def ready() -> Any:
+            now = self.api.get(f"/clusters/{pk}")
+            assert now["state"]["state"] != "failed", now
+            return now if now["state"]["state"] == "ready" else None
 
-    def ended(self, job, *, within_s=180):
-        """The job once it has ended, however it did."""
-        return until(
-            lambda: self.api.get(f"/jobs/{job['id']}"),
-            lambda now: now["state"]["state"] in {"succeeded", "failed", "stopped", "lost"},
-            within_s=within_s,
-        )
+        return until(ready, "the cluster is ready")
+
+    def ended(self, job_id: int) -> dict[str, Any]:
+        """The job, once it has ended."""
+
+        def over() -> Any:
+            job = self.api.get(f"/jobs/{job_id}")
+            return job if job["state"]["state"] in ENDED else None
+
+        return until(over, f"job {job_id} ended")
 
 
-@contextmanager
-def a_portal(home: Path, **environ: str) -> Iterator[RunningPortal]:
-    """Start `regatta up` on a home and a free port; everything ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    at = Portal(home=home, port=port)
-    ours = os.environ | {"REGATTA_HOME": str(home), "REGATTA_URL": at.url} | environ
-    log = home.parent / f"{home.name}.log"
-    with log.open("ab") as out:
+@contextlib.contextmanager
+def a_portal() -> Iterator[RunningPortal]:
+    """Started, and stopped with all that it started."""
+    home = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    at = Portal(home=home, port=_a_free_port())
+    environ = _environ(at)
+    with (home / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "regatta.cli", "up", "--port", str(port)],
+            [sys.executable, "-m", "regatta.cli", "up", "--port", str(at.port)],
+            env=environ,
             cwd=ROOT,
-            env=ours,
-            stdout=out,
-            stderr=out,
+            stdout=log,
+            stderr=log,
         )
     try:
-        until(lambda: health(at)[0], lambda code: code == 200, within_s=90, log=log)
-        said = json.loads(
-            subprocess.check_output(
-                [sys.executable, "manage.py", "first_start", "--json", "--token", "test"],
-                cwd=ROOT,
-                env=ours,
-            )
+        until(
+            lambda: process.poll() is None and portal.health(at)[0] == 200, "the portal is ready"
         )
-        api = PortalApi(at.url, said["token"])
-        yield RunningPortal(at, process, api, said["team"], said["token"], said["link"])
-    except BaseException:
-        print(tail(log, lines=60))  # noqa: T201  (pytest shows it with the failure)
-        raise
+        said = _run(at, *at.command("first_start"), "--json", "--token", "test")
+        first = json.loads(said.splitlines()[-1])
+        yield RunningPortal(at=at, team=first["team"], token=first["token"])
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
+        process.terminate()
+        process.wait(WAIT_S)
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(paths.run_dir(home), ignore_errors=True)
 
 
-def until(look, good, *, within_s, log=None):
-    """What `look` sees once it is `good`."""
-    deadline = time.monotonic() + within_s
-    while True:
-        seen = look()
-        if good(seen):
-            return seen
-        assert time.monotonic() < deadline, f"still {seen} {tail(log) if log else ''}"
-        time.sleep(0.2)
+def _environ(at: Portal) -> dict[str, str]:
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("REGATTA_", "DJANGO_", "RAY_"))
+    }
+    return kept | {"NO_COLOR": "1", "REGATTA_HOME": str(at.home), "REGATTA_URL": at.url}
+
+
+def _run(at: Portal, *command: str) -> str:
+    ran = subprocess.run(
+        command, env=_environ(at), cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return ran.stdout
+
+
+def _a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
