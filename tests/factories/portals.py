@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from regatta.cli.portal_api import PortalApi
 from regatta.embedded import paths, portal
 from regatta.embedded.portal import Portal
@@ -41,10 +43,27 @@ class RunningPortal:
     at: Portal
     team: str
     token: str
+    api: PortalApi
 
-    @property
-    def api(self) -> PortalApi:
-        return PortalApi(self.at.url, self.token)
+    def pid(self, service: str) -> int:
+        """The process of one of its services; 0 while it is being started again."""
+        file = paths.run_dir(self.at.home) / f"{service}.pid"
+        return int(file.read_text().split()[0]) if file.exists() else 0
+
+    def kill(self, service: str) -> None:
+        """End a service and its children at once, as the kernel would for want of memory."""
+        victim = psutil.Process(self.pid(service))
+        for process in [victim, *victim.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # its parent's end was its own
+                process.kill()
+
+    def submit(
+        self, cluster: dict[str, Any], entrypoint: str, *, key: str = "", **fields: Any
+    ) -> dict[str, Any]:
+        """A job accepted by the portal."""
+        body = {"name": "test", "cluster_id": cluster["id"], "entrypoint": entrypoint, **fields}
+        job: dict[str, Any] = self.api.send("POST", "/jobs", body, key=key)
+        return job
 
     def manage(self, *words: str) -> str:
         """What a management command of the portal prints."""
@@ -92,7 +111,9 @@ def a_portal() -> Iterator[RunningPortal]:
         )
         said = _run(at, *at.command("first_start"), "--json", "--token", "test")
         first = json.loads(said.splitlines()[-1])
-        yield RunningPortal(at=at, team=first["team"], token=first["token"])
+        api = PortalApi(at.url, first["token"])
+        with api._http:
+            yield RunningPortal(at=at, team=first["team"], token=first["token"], api=api)
     finally:
         process.terminate()
         process.wait(WAIT_S)
