@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 
 from apps.accounts.vault import Unreadable
 from apps.clusters import selectors as clusters
@@ -251,8 +251,11 @@ class Follower:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         def done() -> T:
-            close_old_connections()
-            return work()
+            try:
+                close_old_connections()
+                return work()
+            finally:
+                connection.close()  # back to the pool
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, done)
 

@@ -61,6 +61,10 @@ class Mask:
                 if secret.startswith(raw[len(raw) - size :]):
                     end = min(end, len(raw) - size)
                     break
+        for secret in self._secrets:  # a whole one that the cut would part waits with the rest
+            begin = raw.find(secret, max(0, end - len(secret) + 1))
+            if 0 <= begin < end:
+                return self._safe_end(raw[:begin])
         return end
 
     def _remember(self, written: bytes) -> None:

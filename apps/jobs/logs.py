@@ -168,18 +168,22 @@ def log_of(job: Job, number: int | None = None) -> Log | None:
 def pieces(
     attempt_id: int, *, after: int = 0, until: int | None = None, most_bytes: int = PIECE_BYTES
 ) -> list[Piece]:
-    """The kept log from byte `after` on, to `until` at most, in order; some, not all of it."""
-    rows = LogChunk.objects.filter(attempt_id=attempt_id, byte_to__gt=after)
-    if until is not None:
-        rows = rows.filter(byte_from__lt=until)
-    found: list[Piece] = []
-    for row in rows.order_by("byte_from").iterator(chunk_size=8):
-        start = max(row.byte_from, after)
-        end = row.byte_to if until is None else min(row.byte_to, until)
-        found.append(Piece(start, bytes(row.data)[start - row.byte_from : end - row.byte_from]))
-        if end - found[0].byte_from >= most_bytes:
-            break
-    return found
+    """The kept log from byte `after` on, to `until` at most, in order; some, not all of it.
+
+    No chunk is longer than CHUNK_BYTES, so that the index finds the first one at any depth.
+    """
+    end = after + most_bytes if until is None else min(after + most_bytes, until)
+    if end <= after:
+        return []
+    near = LogChunk.objects.filter(byte_from__gt=after - CHUNK_BYTES, byte_from__lt=end)
+    rows = near.filter(attempt_id=attempt_id, byte_to__gt=after).order_by("byte_from")
+    return [_part(row, after, until) for row in rows]
+
+
+def _part(row: LogChunk, after: int, until: int | None) -> Piece:
+    start = max(row.byte_from, after)
+    end = row.byte_to if until is None else min(row.byte_to, until)
+    return Piece(start, bytes(row.data)[start - row.byte_from : end - row.byte_from])
 
 
 def all_pieces(attempt_id: int, *, start: int = 0, until: int | None = None) -> Iterator[Piece]:
