@@ -115,12 +115,16 @@ def latest_samples(cluster_id: int, *, now: Moment | None = None) -> dict[int, N
 
 
 def use_now(team_id: int) -> Use | None:
-    """What a team's live clusters use and have given away; None if none was seen just now."""
+    """What a team's live clusters use and have given away; None if none was seen just now.
+
+    Of the nodes that offer CPUs: a head without any serves its cluster, not its jobs.
+    """
     samples = [
         one
         for cluster in clusters.live_clusters()
         if cluster.team_id == team_id
         for one in latest_samples(cluster.pk).values()
+        if one.cpus
     ]
     if not samples:
         return None
@@ -132,7 +136,7 @@ def use_now(team_id: int) -> Use | None:
 def use_over_time(cluster_id: int, window: Window) -> list[Use]:
     """What a cluster's nodes used together, step by step; where nobody looked, there is none.
 
-    Of each node the mean over the step, then the sum over the nodes.
+    Of each node that offers CPUs the mean over the step, then the sum over the nodes.
     """
     table, at = ("nodesample", "at") if window.name == "15m" else ("nodeminute", "minute")
     names = [name for name in Use.__dataclass_fields__ if name != "at"]
@@ -144,11 +148,11 @@ def use_over_time(cluster_id: int, window: Window) -> list[Use]:
             SELECT bin, {sums} FROM (
                 SELECT date_bin(make_interval(secs => %s), {at}, 'epoch') AS bin, node_id, {means}
                   FROM insights_{table}
-                 WHERE cluster_id = %s AND {at} > now() - %s
+                 WHERE cluster_id = %s AND cpus > 0 AND {at} > now() - make_interval(secs => %s)
                  GROUP BY 1, 2) AS by_node
              GROUP BY bin ORDER BY bin
             """,
-            [window.step_s, cluster_id, window.back],
+            [window.step_s, cluster_id, window.back.total_seconds()],
         )
         return [
             Use(at=bin_at, **dict(zip(names, map(float, values), strict=True)))

@@ -74,7 +74,7 @@ def take_in(batch: Batch, *, attempt_id: int) -> int:
 
 def _open_stream(batch: Batch, attempt_id: int) -> int | None:
     """The id of the batch's stream, locked until the end; None when it has this batch."""
-    given = [attempt_id, batch.stream, batch.rank, batch.seq, batch.dropped, len(batch.rows)]
+    given = (attempt_id, batch.stream, batch.rank, batch.seq, batch.dropped, len(batch.rows))
     with connection.cursor() as cursor:
         cursor.execute(
             """
