@@ -174,7 +174,8 @@ def detail(request: PortalRequest, pk: int) -> HttpResponse:
         "ray": commands.as_ray(job, address=settings.REGATTA_URL),
         "tail": _tail(job),
     }
-    return render_page(request, "jobs/detail.html", context, part="live")
+    part = "events" if request.htmx.target == "events" else "live"
+    return render_page(request, "jobs/detail.html", context, part=part)
 
 
 @access(Scope.JOBS_WRITE)
@@ -233,11 +234,12 @@ def _refuse(form: JobForm, error: Refused) -> None:
 
 
 def _like(request: PortalRequest) -> dict[str, Any]:
-    """The values that a form begins with: those of the job to clone, or of the address."""
+    """The values that a form begins with: of a job to clone, or as the address asks."""
     like = request.GET.get("like", "")
     if like.isdecimal() and len(like) < 19:
         return commands.form_values(_mine(request, int(like)))
-    return {"cluster": request.GET.get("cluster", "")}
+    sample = commands.SAMPLE if request.GET.get("sample") else {}
+    return {**sample, "cluster": request.GET.get("cluster", "")}
 
 
 def _verdict(

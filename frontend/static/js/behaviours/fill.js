@@ -1,9 +1,10 @@
-// Fills a form with the values of an example (a JSON script named by data-values), and tells the form it changed.
+// Fills a form with the values of an example (a JSON script named by data-values); without it, the link does.
 import { on } from "../lib/dom.js";
 
 /** @param {HTMLElement} element */
 export function mount(element) {
-  return on(element, "click", () => {
+  return on(element, "click", (event) => {
+    event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (document.getElementById(element.dataset.form ?? ""));
     const values = JSON.parse(document.getElementById(element.dataset.values ?? "")?.textContent ?? "{}");
     for (const [name, value] of Object.entries(values)) {

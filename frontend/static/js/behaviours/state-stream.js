@@ -1,5 +1,5 @@
-// Asks htmx to fetch a part of the page anew when the stream says that its state moved, and keeps progress in step.
-import { all } from "../lib/dom.js";
+// Says "regatta:state" when the stream tells of a move, so that htmx fetches parts anew; keeps progress in step.
+import { all, lang } from "../lib/dom.js";
 import { listen } from "../lib/stream.js";
 import { duration } from "../lib/times.js";
 
@@ -12,7 +12,7 @@ export function mount(element) {
   let timer;
   const refresh = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => element.dispatchEvent(new CustomEvent("refresh", { bubbles: false })), BREATH_MS);
+    timer = setTimeout(() => document.body.dispatchEvent(new CustomEvent("regatta:state")), BREATH_MS);
   };
   /** @param {{generation: number}} state */
   const moved = (state) => {
@@ -29,7 +29,8 @@ export function mount(element) {
     for (const [name, value] of Object.entries(progress)) {
       const place = element.querySelector(`[data-progress="${CSS.escape(name)}"]`);
       if (place && value !== null) {
-        place.textContent = name.endsWith("_s") ? duration(Number(value)) : Number(value).toLocaleString();
+        place.textContent = name === "eta_s" ? duration(Number(value))
+          : Number(value).toLocaleString(lang(), { maximumFractionDigits: name.endsWith("_per_s") ? 0 : 3 });
       }
     }
   };

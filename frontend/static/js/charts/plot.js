@@ -58,7 +58,7 @@ function template(element) {
  * @param {HTMLElement} element @param {{data: any[], layout?: any}} figure @returns {Promise<() => void>} */
 export async function draw(element, figure) {
   const Plotly = await plotly();
-  const layout = { ...figure.layout, template: template(element), autosize: true, dragmode: "zoom" };
+  const layout = { ...figure.layout, template: template(element), autosize: true, uirevision: "kept", dragmode: "zoom" };
   await Plotly.react(element, structuredClone(figure.data), layout,
     { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" });
   return () => Plotly.purge(element);
