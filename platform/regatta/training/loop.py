@@ -119,14 +119,15 @@ def _take_up(run: Run, state: dict[str, Any]) -> None:
 def _train(run: Run, tokens_N: Tensor, validation_N: Tensor) -> None:
     recipe, parallel = run.recipe, DistributedDataParallel(run.model)
     deadline = time.monotonic() + recipe.seconds_at_most
-    late = False
-    while run.step < recipe.steps and not late:
+    over = run.step >= recipe.steps
+    while not over:
         began = time.monotonic()
         late = _one_step(run, parallel, tokens_N, late=began > deadline)
+        over = late or run.step >= recipe.steps
         _tell(run, step_s=time.monotonic() - began)
         if run.step % recipe.validate_every == 0:
             _tell_validation(run, _validate(run, validation_N))
-        if run.leads and run.step % recipe.checkpoint_every == 0:
+        if run.leads and (over or run.step % recipe.checkpoint_every == 0):
             _save_checkpoint(run)
 
 
