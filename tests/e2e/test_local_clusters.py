@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -24,6 +25,7 @@ from apps.clusters.models import Cluster
 from regatta.embedded.paths import run_dir
 from regatta.lifecycle.cluster import Door, Seen
 from regatta.providers.local import LocalProvider, end_all, processes
+from regatta.providers.local.layout import Layout
 
 pytestmark = pytest.mark.timeout(600)
 PATIENCE_S = 180.0
@@ -58,6 +60,19 @@ def a_running_head(provider, eventually):
     provider.start_node(spec, a_head())
     eventually(lambda: provider.look(spec).nodes.get(a_head().name) is Seen.ALIVE)
     return spec
+
+
+@pytest.fixture(scope="module")
+def guarded_head(tmp_path_factory):
+    """What a head was started with that lives as long as the tests of this file."""
+    home, spec = tmp_path_factory.mktemp("guarded"), a_spec(a_head())
+    LocalProvider(home).start_node(spec, a_head())
+    until = time.monotonic() + PATIENCE_S
+    while LocalProvider(home).look(spec).nodes.get(a_head().name) is not Seen.ALIVE:
+        assert time.monotonic() < until
+        time.sleep(0.3)
+    yield Layout(home).read("clu-1", a_head().name)
+    end_all(home)
 
 
 def processes_of(home, node):
@@ -114,31 +129,38 @@ def test_every_door_that_speaks_http_is_on_the_loopback_and_asks_for_the_token(
         for headers, refused in [({}, 401), ({"Authorization": "Bearer wrong"}, 403)]:
             answer = httpx.get(address + path, headers=headers, trust_env=False, timeout=10)
             assert answer.status_code == refused
-    listening = {
-        (process.name(), one.laddr.ip)
-        for process in processes_of(home, a_head().name)
-        for one in process.net_connections("inet")
-        if one.status == psutil.CONN_LISTEN
-    }
-    on_all = {name for name, ip in listening if ip in {"0.0.0.0", "::"}}
     assert urlsplit(address).hostname == "127.0.0.1"
-    # Ray binds its own ports between nodes everywhere; each asks for the token.
-    assert on_all <= {"gcs_server", "raylet", "ray::DashboardA"}
-    open_http = [
-        one.laddr.port
+    open_to_all = {
+        (process.name(), one.laddr.port)
         for process in processes_of(home, a_head().name)
         for one in process.net_connections("inet")
         if one.status == psutil.CONN_LISTEN and one.laddr.ip in {"0.0.0.0", "::"}
-        if _answers_http(one.laddr.port)
-    ]
-    assert open_http == []
+    }
+    # Ray binds its own ports between nodes everywhere; none of them speaks HTTP.
+    assert {name for name, _ in open_to_all} == {"gcs_server", "raylet", "ray::DashboardAgent"}
+    for _, port in open_to_all:
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=2)
 
 
-def _answers_http(port):
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=2).is_success
-    except httpx.HTTPError:
-        return False
+@pytest.mark.parametrize(
+    ("port", "method"),
+    [
+        ("port", "NodeInfoGcsService/GetAllNodeInfo"),
+        ("port", "InternalKVGcsService/InternalKVKeys"),
+        ("node_manager_port", "NodeManagerService/GetNodeStats"),
+        ("object_manager_port", "ObjectManagerService/Pull"),
+        ("dashboard_agent_grpc_port", "ReporterService/GetTraceback"),
+        ("ray_client_server_port", "RayletDriver/ClusterInfo"),
+    ],
+)
+def test_the_ports_between_nodes_ask_for_the_token_too(guarded_head, port, method):
+    record = guarded_head
+    with grpc.insecure_channel(f"{record.host}:{record.ports[port]}") as channel:
+        call = channel.unary_unary(f"/ray.rpc.{method}")
+        with pytest.raises(grpc.RpcError) as refusal:
+            call(b"", timeout=10)
+    assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_somebody_else_on_the_port_of_a_head_is_no_head(provider, home, eventually):
