@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +189,16 @@ def wake(attempt: Attempt) -> None:
     """Let a worker see to an attempt now, and pages ask again, once this is committed."""
     nudge(RECONCILE, attempt.pk)
     announce(attempt.subject)
+
+
+@transaction.atomic
+def look_again(attempt_ids: Sequence[int]) -> int:
+    """Let live attempts be looked at now, whatever they waited for; say how many there were."""
+    live = Attempt.objects.filter(pk__in=attempt_ids).exclude(pk__in=Attempt.objects.ended())
+    found = live.update(next_look_at=Now())
+    for pk in attempt_ids:
+        nudge(RECONCILE, pk)
+    return int(found)
 
 
 @transaction.atomic
