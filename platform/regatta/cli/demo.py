@@ -25,11 +25,11 @@ from regatta.embedded.processes import dying_with_parent, tail
 
 _PORT = 8000
 _LOOK_S = 0.5
-_PORTAL_S, _CLUSTER_S, _JOB_S = 60.0, 180.0, 600.0
+_PORTAL_S, _CLUSTER_S, _JOB_S, _LOG_S = 60.0, 180.0, 600.0, 60.0
 _STOP_S = 60.0  # a busy Ray node takes up to 30 s to leave
 _ENTRYPOINT = "python -m regatta.training.main_job"
 _ENDED = frozenset({"succeeded", "failed", "stopped", "lost"})
-_NAME = "demo"
+_NAME, _JOB_NAME = "demo", "Main job"
 
 
 class StageFailed(Exception):
@@ -67,7 +67,7 @@ class Running:
 
 def run(*, host: str, port: int, leave: bool) -> int:
     """The whole demonstration; answers the exit code."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, _as_interrupt)
     done = False
     try:
@@ -80,7 +80,7 @@ def run(*, host: str, port: int, leave: bool) -> int:
                 raise StageFailed("portal", f"it ended:\n{_log_tail(running.at)}")
     except (StageFailed, ApiTrouble) as error:
         stage = getattr(error, "stage", "portal")
-        console.print(f"[red]The {stage} failed.[/] {getattr(error, 'why', error)}", style=None)
+        console.print(f"The {stage} failed: {getattr(error, 'why', error)}", style="red")
         return 1
     except KeyboardInterrupt:
         return 0 if done else 1
@@ -89,8 +89,9 @@ def run(*, host: str, port: int, leave: bool) -> int:
 
 def _train(console: Console, running: Running) -> None:
     cluster = _cluster(console, running)
+    _stop_earlier(console, running, cluster)
     body = {
-        "name": "Main job",
+        "name": _JOB_NAME,
         "cluster_id": cluster["id"],
         "entrypoint": _ENTRYPOINT,
         "resources": {"cpus": 2},
@@ -99,14 +100,15 @@ def _train(console: Console, running: Running) -> None:
     page = running.page(f"jobs/{job['id']}/")
     console.print(f"Job submitted      {page}")
     ended, took_s = _watch(console, running, job["id"])
-    log = running.api.text(f"/jobs/{job['id']}/logs")
+    log = running.wait("log", lambda: _whole_log(running, job["id"]), within_s=_LOG_S)
     if ended["state"]["state"] != "succeeded":
         why = ended["state"]["message"] or ended["state"]["reason"]
         raise StageFailed("job", f"{ended['state']['state']}, {why}\n{_last_lines(log)}")
     links = {
         "Job": page,
         "Cluster": running.page(f"clusters/{cluster['id']}/"),
-        "Home": running.page(""),
+        "Costs": running.page("costs/"),
+        "Utilisation": running.page("insights/"),
     }
     summary(console, said=_said(log), took_s=took_s, cost_usd=ended["cost_usd"], links=links)
 
@@ -138,6 +140,16 @@ def _cluster(console: Console, running: Running) -> dict[str, Any]:
     return found
 
 
+def _stop_earlier(console: Console, running: Running, cluster: dict[str, Any]) -> None:
+    """Ask for the end of what a demonstration that was killed left; the new job would wait."""
+    jobs = running.api.get("/jobs", cluster_id=cluster["id"], q=_JOB_NAME)["items"]
+    for job in jobs:
+        if job["state"]["state"] not in _ENDED:
+            wish = {"desired": "stopped"}
+            running.api.send("PUT", f"/jobs/{job['id']}/desired-state", wish)
+            console.print(f"Stopping an earlier, unfinished job: {job['id']}")
+
+
 def _watch(console: Console, running: Running, job_id: int) -> tuple[dict[str, Any], float]:
     """Follow the job to its end; answers it and how long it took, in seconds."""
     began_s = time.monotonic()
@@ -145,8 +157,7 @@ def _watch(console: Console, running: Running, job_id: int) -> tuple[dict[str, A
 
         def ended() -> dict[str, Any] | None:
             job: dict[str, Any] = running.api.get(f"/jobs/{job_id}")
-            latest = running.api.get(f"/jobs/{job_id}/metrics", latest=1)
-            training.show(job, {point["key"]: point["value"] for point in latest["items"]})
+            training.show(job)
             return job if job["state"]["state"] in _ENDED else None
 
         job = running.wait("job", ended, within_s=_JOB_S)
@@ -235,6 +246,11 @@ def _said(log: str) -> dict[str, str]:
     """What the job itself wrote of its outcome, by the words before the colon."""
     words = "first loss|final loss|sample"
     return {key: value.strip() for key, value in re.findall(rf"\b({words}): (.*)", log)}
+
+
+def _whole_log(running: Running, job_id: int) -> str:
+    text, complete = running.api.log(job_id)
+    return text if complete else ""
 
 
 def _last_lines(log: str) -> str:

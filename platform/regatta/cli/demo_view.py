@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 _LINE_S = 5.0  # between lines where no bar can be drawn
 
@@ -21,10 +19,9 @@ class Training:
         self._console = console
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[told]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -38,18 +35,18 @@ class Training:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, job: Mapping[str, Any], latest: Mapping[str, float]) -> None:
-        """Draw what is known now of the job and of its newest measurements."""
-        state, progress = job["state"], job["progress"] or {}
+    def show(self, job: Mapping[str, Any]) -> None:
+        """Draw what is known now of the job."""
+        state, progress = job["state"], job["progress"]
         step, total = progress.get("step"), progress.get("total_steps")
         words = state["state"] if step else (state["message"] or state["state"])
-        told = "  ".join([*_measured(step, total, latest), f"${float(job['cost_usd'] or 0):.4f}"])
-        self._bar.update(
-            self._task, description=words, completed=step or 0, total=total, told=told
-        )
+        cost = f"${float(job['cost_usd'] or 0):.4f}"
+        told = "  ".join([*_measured(progress, job["eta_s"]), cost])
+        done = step or 0
+        self._bar.update(self._task, description=words, completed=done, total=total, told=told)
         if not self._console.is_terminal and time.monotonic() >= self._line_at_s:
             self._line_at_s = time.monotonic() + _LINE_S
-            self._console.print(f"  {words}  {told}", soft_wrap=True)
+            self._console.print(f"  {words}  {told}")
 
 
 def summary(
@@ -61,21 +58,25 @@ def summary(
     links: Mapping[str, str],
 ) -> None:
     """The outcome in a few lines."""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("Loss", f"{said.get('first loss', '?')} → {said.get('final loss', '?')}")
-    table.add_row("It writes", Text(said.get("sample", "?")))
-    table.add_row("Took", f"{took_s:.0f} s")
-    table.add_row("Cost", "unknown" if cost_usd is None else f"${float(cost_usd):.4f}")
-    for name, address in links.items():
-        table.add_row(name, Text(address, no_wrap=True, overflow="ignore"))
+    rows = {
+        "Loss": f"{said.get('first loss', '?')} → {said.get('final loss', '?')}",
+        "It writes": said.get("sample", "?"),
+        "Took": f"{took_s:.0f} s",
+        "Cost": "unknown" if cost_usd is None else f"${float(cost_usd):.4f}",
+        **links,
+    }
     console.print()
-    console.print(table, soft_wrap=True)
+    for name, value in rows.items():
+        console.print(f"{name:<18} {value}")
 
 
-def _measured(step: int | None, total: int | None, latest: Mapping[str, float]) -> list[str]:
-    shown = [f"step {step}/{total}"] if step and total else []
-    if "loss" in latest:
-        shown.append(f"loss {latest['loss']:.3f}")
-    if "tokens_per_s" in latest:
-        shown.append(f"{latest['tokens_per_s']:,.0f} tokens/s")
-    return shown
+def _measured(progress: Mapping[str, float], eta_s: float | None) -> list[str]:
+    shown = []
+    if "step" in progress:
+        of = f"/{progress['total_steps']:.0f}" if "total_steps" in progress else ""
+        shown.append(f"step {progress['step']:.0f}{of}")
+    if "loss" in progress:
+        shown.append(f"loss {progress['loss']:.3f}")
+    if "tokens_per_s" in progress:
+        shown.append(f"{progress['tokens_per_s']:,.0f} tokens/s")
+    return shown if eta_s is None else [*shown, f"{eta_s:.0f} s left"]

@@ -31,9 +31,10 @@ class PortalApi:
         """The JSON at `path`. Raises: ApiTrouble."""
         return self._call("GET", path, params=query).json()
 
-    def text(self, path: str, **query: str | int) -> str:
-        """The text at `path`. Raises: ApiTrouble."""
-        return self._call("GET", path, params=query).text
+    def log(self, job_id: int) -> tuple[str, bool]:
+        """What is kept of a job's log, and whether that is all there will be."""
+        answer = self._call("GET", f"/jobs/{job_id}/logs")
+        return answer.text, bool(answer.headers.get("X-Log-Ending"))
 
     def send(self, method: str, path: str, body: dict[str, Any], *, key: str = "") -> Any:
         """Ask for a change; `key` makes a repeated one count once. Raises: ApiTrouble."""
