@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 3.0
 MOST_AT_ONCE = 32
 MOST_BYTES = 16 << 20  # of one answer; three nodes need 40 kB
-_PATHS = ("/nodes?view=summary", "/api/cluster_status")
+_PATHS = ("/nodes?view=summary", "/api/v0/placement_groups?detail=1&limit=10000")
+# A worker inside a placement group holds its bundle's share, which counts already.
+_OF_A_GROUP = re.compile(r"group\d*[0-9a-f]{32,}")
 
 _meter = Meter()
 
@@ -38,11 +41,11 @@ class Nonsense(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One node by the word of its head. resources: (allocated, total) by squeezed name."""
+    """One node by the word of its head. allocated: by the squeezed name of a resource."""
 
     cpus_used: float
     memory_used_bytes: int
-    resources: Mapping[str, tuple[float, float]]
+    allocated: Mapping[str, float]
 
 
 def sample() -> None:
@@ -94,30 +97,50 @@ def _get(http: httpx.Client, path: str) -> Any:
         raise Nonsense(f"{path} answers no JSON: {error}") from error
 
 
-def read(summary: Any, status: Any) -> dict[str, Seen]:
+def read(summary: Any, groups: Any) -> dict[str, Seen]:
     """The living nodes of a cluster, by their address.
 
-    summary, status: of Ray's dashboard, which writes `node_id` as `nodeId`, and so in the names
-    of resources too.
+    summary, groups: of Ray's dashboard. Work holds what its workers hold, and what placement
+    groups have set aside for it. (Sums by node are kept by Ray's autoscaler alone, which need not
+    run.)
     Raises: Nonsense.
     """
     try:
-        used = status["data"]["clusterStatus"]["loadMetricsReport"]["usageByNode"]
-        nodes = summary["data"]["summary"]
+        set_aside = _set_aside(groups["data"]["result"]["result"])
         return {
             node["ip"]: Seen(
                 cpus_used=float(node["cpu"]) / 100 * int(node["cpus"][0]),
                 memory_used_bytes=int(node["mem"][3]),
-                resources={
-                    squeezed(name): (float(pair[0]), float(pair[1]))
-                    for name, pair in used.get(node["raylet"]["nodeId"], {}).items()
-                },
+                allocated=_held(node["raylet"], set_aside[node["raylet"]["nodeId"]]),
             )
-            for node in nodes
+            for node in summary["data"]["summary"]
             if node["raylet"].get("state") == "ALIVE" and "cpu" in node
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise Nonsense(f"not what a Ray head answers: {type(error).__name__}: {error}") from error
+
+
+def _set_aside(groups: Any) -> dict[str, dict[str, float]]:
+    """What placement groups hold, by the id of the node."""
+    held: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for group in groups:
+        for bundle in group["bundles"]:
+            if group["state"] == "CREATED" and bundle["node_id"]:
+                for name, amount in bundle["unit_resources"].items():
+                    held[bundle["node_id"]][squeezed(name)] += float(amount)
+    return held
+
+
+def _held(raylet: Any, set_aside: Mapping[str, float]) -> dict[str, float]:
+    """What placement groups hold of a node, and what its workers hold outside of them."""
+    held = defaultdict(float, set_aside)
+    for worker in raylet["coreWorkersStats"]:
+        for name, slots in worker["usedResources"].items():
+            if not _OF_A_GROUP.search(squeezed(name)):
+                held[squeezed(name)] += sum(
+                    float(one["allocation"]) for one in slots["resourceSlots"]
+                )
+    return held
 
 
 def squeezed(name: str) -> str:
@@ -129,17 +152,16 @@ def _row(
     cluster_id: int, node: clusters.LiveNode, seen: Seen, own: NodeUsage | None
 ) -> NodeSample:
     """own: of a node that shares this machine with others, which the head takes for its own."""
-    none = (0.0, 0.0)
     return NodeSample(
         node_id=node.pk,
         cluster_id=cluster_id,
         at=timezone.now(),
         cpus=node.cpus,
         cpus_used=own.cpus if own else seen.cpus_used,
-        cpus_allocated=seen.resources.get("cpu", none)[0],
+        cpus_allocated=seen.allocated.get("cpu", 0.0),
         memory_bytes=node.memory_bytes,
         memory_used_bytes=own.memory_bytes if own else seen.memory_used_bytes,
         chips=node.chips,
         chips_used=None,  # simulated ones compute nothing
-        chips_allocated=seen.resources.get(squeezed(node.chip), none)[0] if node.chips else 0.0,
+        chips_allocated=seen.allocated.get(squeezed(node.chip), 0.0) if node.chips else 0.0,
     )

@@ -24,13 +24,26 @@ GIB = 1 << 30
 ADDRESS = "10.0.0.7"
 
 
+def slots(amount):
+    return {"resourceSlots": [{"slot": "0", "allocation": amount}]}
+
+
 def ray_answers(**node):
     """What a head with one worker says, as Ray 2.60 writes it."""
+    group = "579Caacad3068Abd529B249Bc7Ee02000000"
+    workers = [
+        {"usedResources": {"CPU": slots(1.0), "KunlunP800": slots(0.5)}},
+        {"usedResources": {f"CPUGroup{group}": slots(2.0), f"CPUGroup0{group}": slots(2.0)}},
+    ]
+    raylet = {"nodeId": "abc", "state": "ALIVE", "coreWorkersStats": workers}
     seen = {"ip": ADDRESS, "cpu": 25.0, "cpus": [8, 4], "mem": [16 * GIB, 12 * GIB, 25.0, 4 * GIB]}
-    seen |= {"raylet": {"nodeId": "abc", "state": "ALIVE"}} | node
-    used = {"abc": {"CPU": [3.0, 4.0], "KunlunP800": [1.5, 2.0], "memory": [0.0, 1.0]}}
-    report = {"data": {"clusterStatus": {"loadMetricsReport": {"usageByNode": used}}}}
-    return {"/nodes": {"data": {"summary": [seen]}}, "/api/cluster_status": report}
+    bundle = {"node_id": "abc", "unit_resources": {"CPU": 2.0, "Kunlun-P800": 1.0}}
+    gone = {"node_id": "abc", "unit_resources": {"CPU": 4.0}}
+    groups = [{"state": "CREATED", "bundles": [bundle]}, {"state": "REMOVED", "bundles": [gone]}]
+    return {
+        "/nodes": {"data": {"summary": [seen | {"raylet": raylet} | node]}},
+        "/api/v0/placement_groups": {"data": {"result": {"result": groups}}},
+    }
 
 
 @contextmanager
@@ -98,8 +111,8 @@ def test_a_look_is_kept_as_what_was_used_and_what_was_given_away():
     "answers",
     [
         {},
-        {"/nodes": b"<html>", "/api/cluster_status": b"<html>"},
-        {**ray_answers(), "/api/cluster_status": {"data": None}},
+        {"/nodes": b"<html>", "/api/v0/placement_groups": b"<html>"},
+        {**ray_answers(), "/api/v0/placement_groups": {"data": None}},
         ray_answers(cpu="much"),
         ray_answers(mem=[1]),
         {**ray_answers(), "/nodes": b" " * (watch.MOST_BYTES + 1)},
@@ -114,7 +127,7 @@ def test_nonsense_from_a_cluster_is_no_sample(answers, caplog):
 
 
 def test_a_node_that_ray_calls_dead_is_no_sample():
-    with a_head(ray_answers(raylet={"nodeId": "abc", "state": "DEAD"})) as address:
+    with a_head(ray_answers(raylet={"state": "DEAD"})) as address:
         a_watched_cluster(address)
         watch.sample()
     assert not NodeSample.objects.exists()
