@@ -9,6 +9,7 @@ from threading import Barrier
 import pytest
 from django.db import connection
 from jobs import World, a_cluster_of, a_job, told
+from people import owner_of
 
 from apps.jobs import selectors, services
 from apps.jobs.models import Attempt, Job
@@ -170,3 +171,29 @@ def test_clusters_are_seen_to_side_by_side():
     world.launcher.look = together
     world.sweep(1, at_once=8)
     assert [told(job)[0] for job in jobs] == ["running"] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_submitted_at_once_none_is_lost_and_none_runs_twice():
+    world, cluster = World(), a_cluster_of()
+    world.change(capacity={"cpus": Decimal(20)})
+    owner, gate = owner_of(cluster.team), Barrier(4)
+
+    def submit(first):
+        gate.wait()
+        try:
+            return [a_job(cluster, user=owner, name=f"{first}-{n}").pk for n in range(15)]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = sorted(pk for some in pool.map(submit, range(4)) for pk in some)
+    assert asked == sorted(Job.objects.values_list("pk", flat=True))
+    while live := list(Job.objects.filter(state__in=["queued", "starting", "running"])):
+        world.sweep(2)
+        for job in live:
+            if job.state == "running":
+                end(world, job)
+    assert world.launcher.starts == 60
+    assert set(Job.objects.values_list("state", "attempt_number")) == {("succeeded", 1)}
+    assert Event.objects.filter(new="succeeded").count() == 60
