@@ -1,0 +1,126 @@
+"""The list of 50 jobs out of 100,000, first and deep page, beside Ray's own list of 2,000 jobs.
+
+Both lists are asked over HTTP by as many clients at once, in turn, on the same machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+from measure import ROOT, at, enter, tell
+from portals import RunningPortal, a_portal
+
+JOBS, RAY_JOBS, DEEP = 100_000, 2_000, 90_000
+PAGES, CLIENTS = 300, 4
+PORTAL_S, RAY_S, ROUNDS = 5.0, 20.0, 3
+
+
+def main() -> None:
+    with a_portal() as portal:
+        enter(portal.at.home)
+        cluster = portal.a_cluster(workers=0)
+        script = ROOT / "tests" / "bench" / "fill_ray_jobs.py"
+        filled = portal.submit(cluster, f"{sys.executable} {script} {RAY_JOBS}", name="fill")
+        assert portal.ended(filled["id"])["state"]["state"] == "succeeded"
+        newest = fill_the_portal(filled["id"])
+        ours = list_of(portal)
+        tell_depth(ours, newest)
+        theirs = list_of_ray(cluster["id"])
+        tell_rates(ours, theirs)
+
+
+def fill_the_portal(pk: int) -> int:
+    """100,000 ended jobs, copied from a real one and its attempt; answers the newest one's id."""
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = "
+            "'jobs_job' AND column_name NOT IN ('id', 'name') ORDER BY 1"
+        )
+        names = ", ".join(f'"{name}"' for (name,) in cursor.fetchall())
+        cursor.execute(
+            f"INSERT INTO jobs_job (name, {names}) SELECT 'run ' || number, {names}"
+            " FROM jobs_job, generate_series(1, %s) AS number WHERE id = %s ORDER BY number",
+            [JOBS, pk],
+        )
+        cursor.execute("ANALYZE jobs_job")
+        cursor.execute("SELECT max(id) FROM jobs_job")
+        return int(cursor.fetchone()[0])
+
+
+def list_of(portal: RunningPortal) -> Callable[..., httpx.Response]:
+    http = client(portal.at.url, portal.token)
+    return lambda **query: http.get("/api/v1/jobs", params={"limit": 50, **query})
+
+
+def list_of_ray(cluster_id: int) -> Callable[..., httpx.Response]:
+    from apps.clusters import selectors  # noqa: PLC0415
+
+    head = selectors.endpoint(cluster_id)
+    assert head is not None
+    http = client(head.address, head.token)
+    return lambda: http.get("/api/jobs/")
+
+
+def client(url: str, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)
+
+
+def tell_depth(ask: Callable[..., httpx.Response], newest: int) -> None:
+    """First and deep page in turn, so that what else the machine does hits both alike."""
+    from apps.http.paging import _write  # noqa: PLC0415  (a cursor of a page nobody turned to)
+
+    places: dict[str, dict[str, Any]] = {"first": {}, "deep": {"cursor": _write(newest - DEEP)}}
+    took: dict[str, list[float]] = {name: [] for name in places}
+    for number in range(PAGES + 20):
+        for name, query in places.items():
+            began_s = time.perf_counter()
+            answer = ask(**query)
+            if number >= 20:  # the first ones warm up
+                took[name].append(1000 * (time.perf_counter() - began_s))
+            assert len(answer.json()["items"]) == 50, answer.text
+    p99 = {name: at(0.99, values) for name, values in took.items()}
+    p50 = {name: round(statistics.median(values), 2) for name, values in took.items()}
+    for name in places:
+        tell(f"job_list_{name}_page_p99", p99[name], "ms", p50_ms=p50[name], jobs=JOBS)
+    ratio = max(p99.values()) / min(p99.values())
+    by_median = round(max(p50.values()) / min(p50.values()), 3)
+    tell("job_list_depth_p99_ratio", ratio, "x", limit=1.2, p50_ratio=by_median, pages=PAGES)
+
+
+def tell_rates(ours: Callable[[], httpx.Response], theirs: Callable[[], httpx.Response]) -> None:
+    assert len(theirs().json()) >= RAY_JOBS
+    pairs = [(rate(ours, PORTAL_S), rate(theirs, RAY_S)) for _ in range(ROUNDS)]
+    mine = statistics.median(pair[0] for pair in pairs)
+    peer = statistics.median(pair[1] for pair in pairs)
+    rays = f"Ray's own list, {RAY_JOBS} jobs"
+    tell("job_list_rate", mine, "requests/s", peer=rays, peer_value=round(peer, 3))
+    tell("job_list_rate_against_ray", mine / peer, "x", limit=100, rounds=ROUNDS, clients=CLIENTS)
+
+
+def rate(ask: Callable[[], httpx.Response], for_s: float) -> float:
+    """Answers a second; each client asks again as soon as it has its answer."""
+    began_s = time.perf_counter()
+
+    def one(_: int) -> int:
+        count = 0
+        while time.perf_counter() - began_s < for_s:
+            ask().raise_for_status()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        done: Sequence[int] = list(pool.map(one, range(CLIENTS)))
+    return sum(done) / (time.perf_counter() - began_s)
+
+
+if __name__ == "__main__":
+    main()
