@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -37,6 +38,7 @@ def home(tmp_path):
     folder = tmp_path / "a home"
     yield folder
     end_all(folder)
+    shutil.rmtree(run_dir(folder), ignore_errors=True)
 
 
 @pytest.fixture
@@ -73,6 +75,7 @@ def guarded_head(tmp_path_factory):
         time.sleep(0.3)
     yield Layout(home).read("clu-1", a_head().name)
     end_all(home)
+    shutil.rmtree(run_dir(home), ignore_errors=True)
 
 
 def processes_of(home, node):

@@ -41,6 +41,8 @@ _ENVIRONMENT = {
     # Both would serve metrics to anybody, on all interfaces; Regatta asks by the dashboard.
     "RAY_enable_metrics_collection": "0",
     "DASHBOARD_METRIC_PORT": "-1",
+    # A worker waits 2 s this often for its head to be up, which on a busy machine takes long.
+    "RAY_NUM_REDIS_GET_RETRIES": "60",
     "SPT_NOENV": "1",  # Ray renames its processes, and must not overwrite our marks by that
 }
 _LEAST_STORE_BYTES, _MOST_STORE_BYTES = 80 << 20, 1 << 30
