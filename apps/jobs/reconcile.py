@@ -7,6 +7,8 @@ Being placed is recorded before anything is started, so what is queued has never
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,10 +43,12 @@ from regatta.lifecycle.attempt import (
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(minutes=3)  # longer than a cluster's part of a sweep, at its slowest
+LEASE = timedelta(seconds=45)  # so soon another worker takes over from one that was killed
+_PATIENCE_S = 25.0  # after which a cluster's part of a sweep is left to the next one
 AT_ONCE = 8  # clusters looked at side by side, so that a slow one holds up itself alone
 LINE = 100  # attempts let forward in one transaction
 _OF_THE_LINE = ("cpus", "memory_bytes", "chip", "chips", "desired", "attempt_number", "cluster_id")
+_EARLIER = 20  # attempts whose outputs a later one is told of
 _STRAY_AFTER_END = timedelta(minutes=15)
 
 
@@ -53,14 +57,14 @@ class InputMissing(Exception):
 
 
 def sweep(
-    *, places: Places, now: Moment, pk: int | None = None, limit: int = 50, at_once: int = 1
+    *, places: Places, now: Moment, pk: int | None = None, limit: int = 20, at_once: int = 1
 ) -> None:
     """Let the lines forward, and take the attempts whose turn has come (or only `pk`) a step on.
 
     at_once: how many clusters are seen to side by side, each in a thread and connection.
     """
     lines = _lines_due(now) if pk is None else _line_of(pk)
-    _each(lines, lambda cluster_id: _let_forward(cluster_id, places, now), at_once)
+    _each(lines, lambda cluster_id: _forward(cluster_id, places, now), at_once)
     rows = Attempt.objects.holding()
     due = (rows if pk is None else rows.filter(pk=pk)).claim_due(now=now, lease=LEASE, limit=limit)
     prefetch_related_objects(due, "job__package")
@@ -87,10 +91,14 @@ def stop_strays(*, places: Places) -> None:
 def _steps(attempts: Sequence[Attempt], places: Places, now: Moment) -> None:
     """One cluster's attempts. The first trouble puts off the rest: they would meet it too."""
     cluster_id, done, freed = attempts[0].job.cluster_id, 0, False
+    until_s = time.monotonic() + _PATIENCE_S
     try:
         place = places(cluster_id)
         for attempt in attempts:
-            freed |= step(attempt, place=place, now=now)
+            if time.monotonic() > until_s:
+                attempt.release(next_look_at=now)
+            else:
+                freed |= step(attempt, place=place, now=now)
             done += 1
     except Exception as trouble:  # noqa: BLE001  (one cluster's trouble must not hold up others)
         about = {"action": "step_failed", "attempt": attempts[done].pk}
@@ -98,7 +106,7 @@ def _steps(attempts: Sequence[Attempt], places: Places, now: Moment) -> None:
         for put_off in attempts[done:]:
             put_off.note_trouble(trouble, now=now)
     if freed:
-        _let_forward(cluster_id, places, now)
+        _forward(cluster_id, places, now)
 
 
 def step(attempt: Attempt, *, place: Place, now: Moment) -> bool:
@@ -258,12 +266,15 @@ def _ours(attempt: Attempt) -> dict[str, str]:
     """What tells the job who it is, and where its telemetry and its files go."""
     outputs = Path(settings.REGATTA_HOME) / "outputs" / attempt.handle
     outputs.mkdir(parents=True, exist_ok=True)
+    tried = range(attempt.number - 1, max(0, attempt.number - _EARLIER), -1)
+    earlier = [str(outputs.with_name(f"job-{attempt.job_id}-a{number}")) for number in tried]
     return {
         "REGATTA_URL": settings.REGATTA_URL,
         "REGATTA_TELEMETRY_TOKEN": selectors.telemetry_token(attempt),
         "REGATTA_JOB_ID": str(attempt.job_id),
         "REGATTA_ATTEMPT": str(attempt.number),
         "REGATTA_OUTPUT_DIR": str(outputs),
+        "REGATTA_EARLIER_OUTPUT_DIRS": os.pathsep.join(earlier),  # to go on from, newest first
     }
 
 
@@ -294,6 +305,17 @@ def _line_of(pk: int) -> list[int]:
     attempt = Attempt.objects.filter(pk=pk, state=QUEUED).select_related("job").first()
     first = attempt is not None and selectors.queue_position(attempt.job) == 0
     return [attempt.job.cluster_id] if attempt and first else []
+
+
+def _forward(cluster_id: int, places: Places, now: Moment) -> None:
+    """Let a line forward; trouble with it puts off that line alone."""
+    try:
+        _let_forward(cluster_id, places, now)
+    except Exception as trouble:  # noqa: BLE001  (one cluster's trouble must not hold up others)
+        log.warning("no step: %r", trouble, extra={"action": "line_stuck", "cluster": cluster_id})
+        for job in Job.objects.in_line(cluster_id)[:1]:
+            head = Attempt.objects.get(job=job, number=job.attempt_number)
+            head.note_trouble(trouble, now=now)
 
 
 def _let_forward(cluster_id: int, places: Places, now: Moment) -> None:

@@ -33,11 +33,13 @@ _SAMPLE_TOKENS = 120
 class Recipe:
     """What decides a run.
 
+    earlier: output folders of former attempts, the latest first, to go on from.
     seconds_at_most: ends it early, counted from the first step of an attempt.
     sequences: of a step on one worker, each as long as the model's context.
     """
 
     output: Path
+    earlier: tuple[Path, ...] = ()
     steps: int = 300
     seconds_at_most: float = math.inf
     sequences: int = 4
@@ -101,11 +103,18 @@ def _begin(recipe: Recipe, config: GPTConfig) -> Run:
     )
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
     run = Run(rank, ranks, recipe, config, model, optimizer)
-    states = [checkpoint.newest(_checkpoints(recipe)) if run.leads else None]
+    states = [left_behind(recipe) if run.leads else None]
     distributed.broadcast_object_list(states)  # another node may not see the folder
     if states[0] is not None:
         _take_up(run, states[0])
     return run
+
+
+def left_behind(recipe: Recipe) -> dict[str, Any] | None:
+    """What this attempt saved last, or else the latest former one that saved anything."""
+    folders = [recipe.output, *recipe.earlier]
+    states = (checkpoint.newest(_checkpoints(folder)) for folder in folders)
+    return next((state for state in states if state is not None), None)
 
 
 def _take_up(run: Run, state: dict[str, Any]) -> None:
@@ -201,8 +210,8 @@ def _tell_validation(run: Run, loss: float) -> None:
         log.info("step %d/%d  validation loss %.4f", run.step, run.recipe.steps, loss)
 
 
-def _checkpoints(recipe: Recipe) -> Path:
-    return recipe.output / "checkpoints"
+def _checkpoints(output: Path) -> Path:
+    return output / "checkpoints"
 
 
 def _save_checkpoint(run: Run) -> None:
@@ -211,7 +220,7 @@ def _save_checkpoint(run: Run) -> None:
         "optimizer": run.optimizer.state_dict(),
     }
     state |= {"step": run.step, "first_loss": run.first_loss, "loss": run.loss}
-    checkpoint.save(_checkpoints(run.recipe), step=run.step, state=state)
+    checkpoint.save(_checkpoints(run.recipe.output), step=run.step, state=state)
 
 
 def _save_model(run: Run, tokenizer: CharTokenizer) -> None:

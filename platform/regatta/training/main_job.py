@@ -57,7 +57,13 @@ def _recipe() -> Recipe:
     asked = parser.parse_args()
     if asked.output is None:
         parser.error("say where the model goes: --output DIR, or set REGATTA_OUTPUT_DIR")
-    return Recipe(asked.output.resolve(), steps=asked.steps, seconds_at_most=asked.seconds)
+    earlier = os.environ.get("REGATTA_EARLIER_OUTPUT_DIRS", "").split(os.pathsep)
+    return Recipe(
+        asked.output.resolve(),
+        earlier=tuple(Path(folder) for folder in earlier if folder),
+        steps=asked.steps,
+        seconds_at_most=asked.seconds,
+    )
 
 
 def _count(text: str) -> int:

@@ -360,6 +360,7 @@ def test_a_start_brings_what_the_job_asked_for_and_tells_it_who_it_is(world, set
         "REGATTA_JOB_ID": str(job.pk),
         "REGATTA_ATTEMPT": "1",
         "REGATTA_OUTPUT_DIR": str(outputs),
+        "REGATTA_EARLIER_OUTPUT_DIRS": "",
         "REGATTA_TELEMETRY_TOKEN": env["REGATTA_TELEMETRY_TOKEN"],
     }
     assert outputs.is_dir()

@@ -10,6 +10,7 @@ import torch
 
 from regatta.training import checkpoint
 from regatta.training.gpt import GPT, GPTConfig, next_token_loss
+from regatta.training.loop import Recipe, left_behind
 from regatta.training.text import CharTokenizer, batch_at, python_topics
 
 TINY = GPTConfig(vocabulary=11, width=16, layers=2, heads=2, mlp_width=32, context_tokens=8)
@@ -118,3 +119,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError):  # noqa: PT011  (any will do)
         checkpoint.write_whole(path, fails)
     assert path.read_text() == "old"
+
+
+def test_a_new_attempt_goes_on_from_the_latest_former_one_that_saved_anything(tmp_path):
+    saved = {name: tmp_path / name for name in ("a1", "a2", "a3", "a4")}
+    for name, step in [("a1", 50), ("a2", 100)]:
+        checkpoint.save(saved[name] / "checkpoints", step=step, state={"step": step})
+    earlier = saved["a3"], saved["a2"], saved["a1"]  # the third died before its first checkpoint
+    assert left_behind(Recipe(saved["a4"], earlier=earlier)) == {"step": 100}
+    checkpoint.save(saved["a4"] / "checkpoints", step=150, state={"step": 150})
+    assert left_behind(Recipe(saved["a4"], earlier=earlier)) == {"step": 150}
+    assert left_behind(Recipe(tmp_path / "another")) is None
