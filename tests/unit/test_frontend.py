@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,11 @@ def test_modules_import_only_what_stands_beside_them(script):
 @pytest.mark.parametrize("path", [*SHEETS, *SCRIPTS], ids=name)
 def test_every_style_sheet_and_script_says_first_what_it_is_for(path):
     assert path.read_text().startswith(("/* ", "// "))
+
+
+def test_the_installed_plotly_knows_what_keeps_its_styles_out_of_the_page():
+    folder = find_spec("plotly").submodule_search_locations[0]
+    plotly = (Path(folder) / "package_data" / "plotly.min.js").read_text()
+    guard = re.search(r'MAP_STYLES = "(\w+)"', (ROOT / "static/js/charts/plot.js").read_text())[1]
+    assert f'document.getElementById("{guard}")' in plotly
+    assert ".no-inline-styles" in plotly
