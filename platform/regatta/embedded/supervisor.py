@@ -24,6 +24,7 @@ from regatta.embedded.processes import dying_with_parent
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
 _LAST_LINES_S = 1.0
+_HOPELESS = 3  # ends of a service before everything is ready
 _LIVED_WELL_S = 30.0  # a child that lived so long starts again without a growing delay
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 
@@ -90,6 +91,7 @@ class Keeper(threading.Thread):
     def __init__(self, service: Service, *, lines: Lines, pids: Path, folder: Path) -> None:
         super().__init__(name=service.name, daemon=True)
         self.service = service
+        self.ends = 0  # how often it ended without being asked to
         self._lines = lines
         self._pid_file = pids / f"{service.name}.pid"
         self._folder = folder
@@ -105,6 +107,7 @@ class Keeper(threading.Thread):
             how = self._run_once()
             if self._stopping.is_set():
                 break
+            self.ends += 1
             if time.monotonic() - started_s > _LIVED_WELL_S:
                 delay_s = _FIRST_DELAY_S
             self._lines.say(self.name, f"{how}; starting it again in {delay_s:g} s")
@@ -207,9 +210,14 @@ class Supervisor:
             raise Failed(f"{step.name} ended with {process.returncode}")
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, within_s: float = 120.0) -> None:
-        """Ask until it is. Raises: Failed when it takes too long, Stopped when told to."""
+        """Ask until it is, while starting.
+
+        Raises: Failed when it takes too long or a service cannot live, Stopped when told to.
+        """
         deadline = time.monotonic() + within_s
         while not ready():
+            if dying := [keeper.name for keeper in self._keepers if keeper.ends >= _HOPELESS]:
+                raise Failed(f"{dying[0]} ended {_HOPELESS} times; its lines above say why")
             if self.stop_asked.wait(0.05):
                 raise Stopped
             if time.monotonic() > deadline:

@@ -166,6 +166,13 @@ def test_waiting_ends_when_somebody_asks_to_stop(supervisor: Supervisor):
         supervisor.wait_until(lambda: False, what="the moon")
 
 
+def test_waiting_ends_when_a_service_cannot_live(supervisor: Supervisor):
+    supervisor.keep(a_service("postgres", "raise SystemExit('no disk')"))
+    with pytest.raises(Failed, match="postgres ended 3 times; its lines above say why"):
+        supervisor.wait_until(lambda: False, what="postgres")
+    assert "postgres  │ no disk" in said(supervisor)
+
+
 def test_waiting_has_an_end(supervisor: Supervisor):
     with pytest.raises(Failed, match=r"the moon was not ready within 0\.1 s"):
         supervisor.wait_until(lambda: False, what="the moon", within_s=0.1)
