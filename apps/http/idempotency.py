@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
+from ninja.operation import Operation
 
 from apps.http.models import KeptAnswer
 from apps.http.problems import problem
@@ -65,12 +66,21 @@ def _first_or_kept(
     )
     kept = KeptAnswer.objects.select_for_update().get(owner=asked, key=key)
     if kept.status:
-        return _again(kept, route=route, body=body)
+        return _not_allowed(request, view) or _again(kept, route=route, body=body)
     response = view(request, *args, **kwargs)
     kept.status, kept.body = response.status_code, response.content.decode()
     kept.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
     kept.save()
     return response
+
+
+def _not_allowed(request: HttpRequest, view: View) -> HttpResponse | None:
+    """The refusal of who may not ask any more: an API operation checks that itself, when it runs."""
+    operation = getattr(view, "__self__", None)
+    if not isinstance(operation, Operation):
+        return None
+    refusal: HttpResponse | None = operation._run_checks(request)
+    return refusal
 
 
 def _again(kept: KeptAnswer, *, route: str, body: str) -> HttpResponse:

@@ -381,6 +381,13 @@ def test_a_token_that_does_not_work_is_answered_so(caller, how):
     assert everything() == before
 
 
+def test_a_kept_answer_is_not_told_to_a_token_that_works_no_more(caller):
+    key, body = {"Idempotency-Key": "k"}, {"name": "a", "entrypoint": "sleep 1"}
+    assert caller.send("post", "/jobs", body, **key).status_code == 202
+    ApiToken.objects.update(revoked_at="2020-01-01T00:00Z")
+    assert caller.send("post", "/jobs", body, **key).status_code == 401
+
+
 @pytest.mark.django_db(transaction=True)
 def test_fifty_at_once_with_one_key_make_one_job():
     caller = Caller(a_cluster_of().team)

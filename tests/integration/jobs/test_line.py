@@ -124,6 +124,26 @@ def test_what_waits_tells_what_it_waits_for_now(world):
 
 
 @pytest.mark.django_db
+def test_trouble_with_one_line_puts_off_no_other(world):
+    stuck, well = a_cluster_of(), a_cluster_of()
+    jobs = [a_job(stuck), a_job(well)]
+    places = world.places
+
+    def broken(cluster_id):
+        if cluster_id == stuck.pk:
+            raise ValueError("its token cannot be opened")
+        return places(cluster_id)
+
+    world.places = broken
+    world.sweep(3)
+    assert all_told(jobs) == [BEHIND, RUNNING]
+    assert Attempt.objects.get(job=jobs[0]).troubles == 3
+    world.places = places
+    world.sweep(3)
+    assert all_told(jobs) == [RUNNING, RUNNING]
+
+
+@pytest.mark.django_db
 def test_a_long_line_costs_a_sweep_no_more_than_a_short_one(world, django_assert_max_num_queries):
     cluster = a_cluster_of()
     a_job(cluster, cpus=Decimal(8))
