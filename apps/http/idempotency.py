@@ -75,7 +75,7 @@ def _first_or_kept(
 
 
 def _not_allowed(request: HttpRequest, view: View) -> HttpResponse | None:
-    """The refusal of who may not ask any more: an API operation checks that itself, when it runs."""
+    """The refusal of who may not ask any more; an operation checks that only when it runs."""
     operation = getattr(view, "__self__", None)
     if not isinstance(operation, Operation):
         return None
