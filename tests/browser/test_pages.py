@@ -1,0 +1,111 @@
+"""Every page: no complaint of the console, no violation of the policy, room on a small screen,
+and nothing that an accessibility check calls serious."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from clusters import a_ready_cluster
+from jobs import a_job, the_attempt
+from people import a_token
+
+from apps.clusters.services import NodeWish
+from apps.insights import services as insights
+from apps.jobs import services
+from regatta.telemetry.batch import decode, encode
+
+pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+
+PAGES = [
+    "",
+    "clusters/",
+    "clusters/new/",
+    "clusters/{cluster}/",
+    "jobs/",
+    "jobs/new/",
+    "jobs/new/?sample=1",
+    "jobs/{job}/",
+    "jobs/{failed}/",
+    "costs/",
+    "insights/",
+    "members/",
+    "tokens/",
+]
+
+
+@pytest.fixture
+def things(team):
+    """A cluster with simulated chips; a job that runs and reports, one failed, one waiting."""
+    cluster = a_ready_cluster(team, name="lab", node=NodeWish(cpus=4, chip="P800", chips=2))
+    running, failed = a_job(cluster, cpus=Decimal(2)), a_job(cluster, name="broken")
+    for job, ends in ((running, None), (failed, ("failed", "entrypoint_failed"))):
+        attempt = the_attempt(job)
+        attempt.advance("starting", reason="placed")
+        attempt.advance("running", reason="seen_running")
+        if ends:
+            said = {"message": "exit code 1", "exit_code": 1}
+            attempt.advance(ends[0], reason=ends[1], evidence=said, detail=said)
+    attempt = the_attempt(running)
+    services.note_progress(attempt.pk, step=30, total_steps=100, loss=2.5, tokens_per_s=9000.0)
+    points = [("loss", step, 4 - step / 20, float(step)) for step in range(1, 31)]
+    stream = "6f1c1d1e-0000-4000-8000-000000000001"
+    insights.take_in(
+        decode(encode(points, stream=stream, seq=1, rank=0, dropped=0)), attempt_id=attempt.pk
+    )
+    a_job(cluster, name="waiting", cpus=Decimal(8))
+    a_token(team)
+    return {"cluster": cluster.pk, "job": running.pk, "failed": failed.pk}
+
+
+def settle(page) -> None:
+    """Until what a page loads by itself is there, and every chart in view is drawn."""
+    page.wait_for_function("document.querySelectorAll('.skeleton').length === 0")
+    page.evaluate("document.querySelectorAll('.chart__plot').forEach((e) => e.scrollIntoView())")
+    page.wait_for_function("!document.querySelector('.chart__plot:not([data-drawn])')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_troubles_the_console_or_the_accessibility_check(owner, things, theme):
+    owner.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    for path in PAGES:
+        page = owner.at(path.format(**things))
+        settle(page)
+        assert page.locator("h1").count() == 1, path
+        found = Axe().run(page, options={"resultTypes": ["violations"]})
+        serious = [
+            (one["id"], [node["html"][:160] for node in one["nodes"]])
+            for one in found.response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+        assert owner.troubles == [], path
+
+
+def test_no_page_is_wider_than_a_small_screen(owner, things):
+    owner.page.set_viewport_size({"width": 320, "height": 640})
+    for path in PAGES:
+        page = owner.at(path.format(**things))
+        settle(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 320, path
+
+
+@pytest.mark.parametrize("path", ["/sign-in/", "/link/used/", "/t/crew/", "/nowhere/"])
+def test_a_strangers_pages_have_no_trouble_but_their_status(stranger, team, path):
+    page = stranger.go(path)
+    assert page.locator("h1").count() == 1
+    if path in ("/link/used/", "/nowhere/"):
+        stranger.forgive("Failed to load resource")
+
+
+def test_pages_can_be_read_without_scripts(chromium, owner, things):
+    cookies = owner.page.context.cookies()
+    context = chromium.new_context(java_script_enabled=False)
+    context.add_cookies(cookies)
+    page = context.new_page()
+    for path in PAGES:
+        page.goto(f"{owner.portal}/t/{owner.team}/{path.format(**things)}")
+        assert page.locator("h1").is_visible(), path
+        assert page.locator(".skeleton:visible").count() == 0, path
+    context.close()
