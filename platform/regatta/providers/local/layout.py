@@ -120,7 +120,6 @@ class Layout:
                 shutil.copytree(logs, kept, ignore_dangling_symlinks=True)
         shutil.rmtree(temp_dir, ignore_errors=True)
 
-
     def forget(self, cluster: str) -> None:
         """Remove all that is kept of a cluster."""
         for path in self.cluster(cluster).glob("*/node.json"):
