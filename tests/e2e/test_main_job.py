@@ -7,13 +7,13 @@ import math
 
 import pytest
 import torch
-from portals import a_portal
+from portals import ENDED, a_portal, until
 from safetensors.torch import load_file
 
 from regatta.training.gpt import GPT, GPTConfig, next_token_loss
 from regatta.training.text import CharTokenizer, batch_at, python_topics
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 SAMPLES = """
 from apps.insights.models import NodeSample
 print(NodeSample.objects.filter(cpus=1, cpus_allocated=1, cpus_used__gt=0.1).exists())
@@ -34,7 +34,9 @@ def cluster(portal):
 def run_main_job(portal, cluster, output, *, steps):
     """The log of the job, which has succeeded, and its row."""
     words = f"python -m regatta.training.main_job --steps {steps} --seconds 300 --output {output}"
-    job = portal.ended(portal.submit(cluster, words, resources={"cpus": 2})["id"])
+    pk = portal.submit(cluster, words, resources={"cpus": 2})["id"]
+    until(lambda: portal.api.get(f"/jobs/{pk}")["state"]["state"] in ENDED, "it ends", 450)
+    job = portal.api.get(f"/jobs/{pk}")
     log = portal.api.text(f"/jobs/{job['id']}/logs")
     assert job["state"]["state"] == "succeeded", log[-3000:]
     return log, job
