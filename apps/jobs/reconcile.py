@@ -302,9 +302,11 @@ def _lines_due(now: Moment) -> list[int]:
 
 def _line_of(pk: int) -> list[int]:
     """The line of an attempt that stands first in it; any other's turn comes with the first's."""
-    attempt = Attempt.objects.filter(pk=pk, state=QUEUED).select_related("job").first()
-    first = attempt is not None and selectors.queue_position(attempt.job) == 0
-    return [attempt.job.cluster_id] if attempt and first else []
+    mine = Job.objects.filter(attempts__pk=pk, attempts__state=QUEUED)
+    for job_id, cluster_id in mine.values_list("pk", "cluster_id"):
+        if job_id == Job.objects.in_line(cluster_id).values_list("pk", flat=True).first():
+            return [cluster_id]
+    return []
 
 
 def _forward(cluster_id: int, places: Places, now: Moment) -> None:

@@ -148,6 +148,11 @@ def test_a_body_that_is_no_json_is_told_and_changes_nothing(caller):
     assert everything() == before
 
 
+def files_of(settings):
+    objects = settings.REGATTA_HOME.glob("objects/**/*")
+    return sorted(file for file in objects if file.is_file())
+
+
 @pytest.mark.parametrize(
     ("packed", "code"),
     [
@@ -157,12 +162,11 @@ def test_a_body_that_is_no_json_is_told_and_changes_nothing(caller):
     ],
 )
 def test_a_bad_package_is_refused_and_nothing_of_it_is_kept(caller, packed, code, settings):
-    before, files = everything(), sorted(settings.REGATTA_HOME.glob("objects/**/*"))
+    before, files = everything(), files_of(settings)
     answer = caller.upload(packed)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert everything() == before
-    kept = [file for file in settings.REGATTA_HOME.glob("objects/**/*") if file.is_file()]
-    assert kept == [file for file in files if file.is_file()]
+    assert files_of(settings) == files
 
 
 def test_a_package_is_kept_once_and_jobs_run_in_it(caller):
