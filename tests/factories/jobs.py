@@ -25,7 +25,7 @@ EVERY = timedelta(seconds=20)  # longer than any pause between two looks
 def a_cluster_of(team=None, **fields):
     """A cluster's row, ready by its own word, with room for eight CPUs."""
     fields = {"workers": 2, "node_cpus": 4, "state": "ready", "created_by": "test"} | fields
-    name = fields.pop("name", f"cluster{next(_numbers)}")
+    name = fields.pop("name", f"pool{next(_numbers)}")
     return Cluster.objects.create(team=team or a_team(), name=name, **fields)
 
 
