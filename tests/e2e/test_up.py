@@ -22,6 +22,7 @@ import pytest
 
 from regatta.embedded import paths, portal
 from regatta.embedded.portal import Portal
+from regatta.providers.local.processes import marks
 
 WAIT_S = 90.0
 ROOT = Path(__file__).parents[2]
@@ -248,6 +249,33 @@ def test_the_doctor_names_a_ticker_that_hangs(up: Up):
         assert found["ticker"]["severity"] == "error"
         assert "regatta up" in found["ticker"]["advice"]
         os.kill(up.pid("ticker"), signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def a_stray_node(up: Up) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that bears the mark of a local node of this home, of which no row knows."""
+    mark = marks(up.home, cluster="clu-404", node="clu-404-s1-n0")
+    code = "import time; time.sleep(600)"
+    stray = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **mark})
+    try:
+        yield stray
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+def test_a_node_that_no_row_wants_is_ended_by_the_next_start(up: Up):
+    with a_stray_node(up) as stray, running(up):
+        until(lambda: stray.poll() is not None, "ended by the sweep")
+
+
+def test_a_clean_stop_ends_the_nodes_of_this_home_and_no_others(up: Up):
+    with a_home() as elsewhere, a_stray_node(Up(elsewhere)) as foreign:
+        with running(up) as process, a_stray_node(up) as stray:
+            process.terminate()
+            assert process.wait(WAIT_S) == 0
+            until(lambda: stray.poll() is not None, "ended with the portal", 5)
+        assert foreign.poll() is None
 
 
 def test_an_ordinary_user_needs_no_more():
