@@ -296,7 +296,8 @@ def _look(
 ) -> dict[int, tuple[View, list[Piece]]]:
     """Each job as it stands, and what its latest log holds after the end that is known."""
     rows = Attempt.objects.filter(job__in=job_ids, number=F("job__attempt_number"))
-    seen: dict[int, tuple[View, list[Piece]]] = {}
+    views: dict[int, View] = {}
+    behind: dict[int, int] = {}
     for row in rows.select_related("job", "log"):
         kept = getattr(row, "log", None)
         view = View(
@@ -310,11 +311,13 @@ def _look(
             stored_bytes=kept.stored_bytes if kept else 0,
             log_goes_on=bool(kept and not kept.ending),
         )
+        views[row.job_id] = view
         number, end = ends.get(row.job_id, (row.number, view.stored_bytes))
         end = end if number == row.number else 0
-        more = end < view.stored_bytes
-        seen[row.job_id] = view, logs.pieces(row.pk, after=end) if more else []
-    return seen
+        if end < view.stored_bytes:
+            behind[row.pk] = end
+    new = logs.after_ends(behind)
+    return {pk: (view, new.get(view.attempt_id, [])) for pk, view in views.items()}
 
 
 async def _connect() -> psycopg.AsyncConnection[Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.jobs.log_models import Log, LogChunk
 from apps.jobs.models import Attempt, Job
-from apps.lifecycle.nudge import announce
+from apps.lifecycle.nudge import CHANNEL
 from regatta.lifecycle.attempt import TERMINAL
 
 MOST_BYTES = 200 << 20  # of one attempt's log
@@ -90,12 +92,20 @@ def add(token: uuid.UUID, additions: Iterable[Addition]) -> set[int]:
 
     The fence: bytes are added only by whom the lease names, and only where the log ends.
     """
-    lost = set()
-    with transaction.atomic():
-        for one in sorted(additions, key=lambda addition: addition.attempt_id):
-            if not _add(token, one):
-                lost.add(one.attempt_id)
-    return lost
+    if not (new := list(additions)):
+        return set()
+    with transaction.atomic(), connection.cursor() as cursor:
+        columns = zip(
+            *((x.attempt_id, x.byte_from, len(x.data), x.ending) for x in new), strict=True
+        )
+        cursor.execute(_EXTEND, [LEASE, *map(list, columns), token])
+        kept = {pk for (pk,) in cursor.fetchall()}
+        LogChunk.objects.bulk_create(
+            chunk for one in new if one.attempt_id in kept for chunk in _chunks(one)
+        )
+        subjects = [f"jobs.attempt:{pk}" for pk in kept]
+        cursor.execute("SELECT pg_notify(%s, unnest(%s::text[]))", [CHANNEL, subjects])
+    return {one.attempt_id for one in new} - kept
 
 
 def let_go(token: uuid.UUID) -> None:
@@ -118,29 +128,24 @@ def _followed(log: Log) -> Followed:
     )
 
 
-def _add(token: uuid.UUID, one: Addition) -> bool:
-    mine = Log.objects.filter(
-        pk=one.attempt_id, lease_token=token, ending="", stored_bytes=one.byte_from
-    )
-    ended_at = Now() if one.ending else None
-    if not mine.update(
-        stored_bytes=F("stored_bytes") + len(one.data),
-        lease_until=Now() + LEASE,
-        ending=one.ending,
-        ended_at=ended_at,
-    ):
-        return False
-    LogChunk.objects.bulk_create(
-        LogChunk(
-            attempt_id=one.attempt_id,
-            byte_from=one.byte_from + start,
-            byte_to=one.byte_from + end,
-            data=one.data[start:end],
-        )
-        for start, end in _cuts(one.data)
-    )
-    announce(f"jobs.attempt:{one.attempt_id}")
-    return True
+_EXTEND = """
+UPDATE jobs_log AS log SET
+  stored_bytes = log.stored_bytes + new.size,
+  lease_until = statement_timestamp() + %s,
+  ending = new.ending,
+  ended_at = CASE WHEN new.ending <> '' THEN statement_timestamp() END
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
+  AS new (attempt_id, byte_from, size, ending)
+WHERE log.attempt_id = new.attempt_id AND log.stored_bytes = new.byte_from
+  AND log.ending = '' AND log.lease_token = %s
+RETURNING log.attempt_id
+"""
+
+
+def _chunks(one: Addition) -> Iterator[LogChunk]:
+    for start, end in _cuts(one.data):
+        place = {"byte_from": one.byte_from + start, "byte_to": one.byte_from + end}
+        yield LogChunk(attempt_id=one.attempt_id, data=one.data[start:end], **place)
 
 
 def _cuts(data: bytes) -> Iterator[tuple[int, int]]:
@@ -178,6 +183,19 @@ def pieces(
     near = LogChunk.objects.filter(byte_from__gt=after - CHUNK_BYTES, byte_from__lt=end)
     rows = near.filter(attempt_id=attempt_id, byte_to__gt=after).order_by("byte_from")
     return [_part(row, after, until) for row in rows]
+
+
+def after_ends(ends: Mapping[int, int]) -> dict[int, list[Piece]]:
+    """What each attempt's log holds after the end that somebody has seen, in one query; some."""
+    found: dict[int, list[Piece]] = {pk: [] for pk in ends}
+    new = [
+        Q(attempt_id=pk, byte_from__gte=end, byte_from__lt=end + PIECE_BYTES)
+        for pk, end in ends.items()
+    ]
+    rows = LogChunk.objects.filter(reduce(or_, new)) if new else []
+    for row in sorted(rows, key=lambda row: row.byte_from):
+        found[row.attempt_id].append(Piece(row.byte_from, bytes(row.data)))
+    return found
 
 
 def _part(row: LogChunk, after: int, until: int | None) -> Piece:

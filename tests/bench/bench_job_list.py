@@ -24,7 +24,7 @@ PORTAL_S, RAY_S, ROUNDS = 5.0, 20.0, 3
 def main() -> None:
     with a_portal() as portal:
         enter(portal.at.home)
-        cluster = portal.a_cluster(workers=0)
+        cluster = portal.a_cluster()
         script = ROOT / "tests" / "bench" / "fill_ray_jobs.py"
         filled = portal.submit(cluster, f"{sys.executable} {script} {RAY_JOBS}", name="fill")
         assert portal.ended(filled["id"])["state"]["state"] == "succeeded"

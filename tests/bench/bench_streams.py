@@ -22,6 +22,8 @@ from portals import RunningPortal, a_portal
 
 STREAMS, JOBS, LINES, EVERY_S = 500, 50, 40, 0.5
 
+AT_ONCE = 20  # streams that open at the same time
+
 
 def main() -> None:
     with a_portal() as portal:
@@ -87,16 +89,32 @@ async def measure(
     async with httpx.AsyncClient(
         base_url=portal.at.url, headers=headers, timeout=60.0, limits=limits, trust_env=False
     ) as http:
-        reading = [
-            asyncio.create_task(read(http, attempts[n % JOBS][0], n, opened, lags, got))
-            for n in range(STREAMS)
-        ]
-        for _ in range(STREAMS):
-            await asyncio.wait_for(opened.acquire(), 120)
+        reading: list[asyncio.Task[None]] = []
+        for number in range(STREAMS):
+            job_id, _attempt = attempts[number % JOBS]
+            reading.append(asyncio.create_task(read(http, job_id, number, opened, lags, got)))
+            if number >= AT_ONCE:
+                await still_opening(opened, reading, number - AT_ONCE)
+        for number in range(STREAMS - AT_ONCE, STREAMS):
+            await still_opening(opened, reading, number)
         await asyncio.to_thread(write, [attempt for _job, attempt in attempts])
         async with asyncio.timeout(60):
             await asyncio.gather(*reading)
     return lags, got
+
+
+async def still_opening(
+    opened: asyncio.Semaphore, reading: list[asyncio.Task[None]], number: int
+) -> None:
+    """Wait for one more stream; says how many there were when none comes."""
+    try:
+        await asyncio.wait_for(opened.acquire(), 60)
+    except TimeoutError:
+        failed = [task.exception() for task in reading if task.done()]
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        raise SystemExit(f"{number} of {STREAMS} streams opened; failed: {failed[:3]}") from None
 
 
 async def read(
