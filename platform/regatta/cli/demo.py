@@ -25,7 +25,7 @@ from regatta.embedded.processes import dying_with_parent, tail
 
 _PORT = 8000
 _LOOK_S = 0.5
-_PORTAL_S, _CLUSTER_S, _JOB_S, _LOG_S = 60.0, 180.0, 600.0, 60.0
+_PORTAL_S, _CLUSTER_S, _JOB_S, _LOG_S = 120.0, 360.0, 900.0, 60.0
 _STOP_S = 60.0  # a busy Ray node takes up to 30 s to leave
 _ENTRYPOINT = "python -m regatta.training.main_job"
 _ENDED = frozenset({"succeeded", "failed", "stopped", "lost"})
