@@ -51,11 +51,9 @@ def submit_job(
 
     Raises: Refused, and then nothing has changed.
     """
-    spec = replace(
-        spec,
-        name=spec.name.strip() or " ".join(spec.entrypoint.split())[:80],
-        entrypoint=spec.entrypoint or ("python main.py" if spec.script else ""),
-    )
+    entrypoint = spec.entrypoint or ("python main.py" if spec.script else "")
+    name = spec.name.strip() or " ".join(entrypoint.split())[:80]
+    spec = replace(spec, name=name, entrypoint=entrypoint)
     check(spec)
     _check_cluster(spec, team)
     _check_secrets(spec, team)
@@ -405,7 +403,7 @@ def _check_fits(job: Job) -> None:
             raise Refused(
                 "never_fits",
                 _("The job asks for %(asked)s of %(name)s, and the whole cluster has %(has)s.")
-                % {"asked": amount.normalize(), "name": name, "has": capacity.get(name, 0)},
+                % {"asked": f"{amount.normalize():f}", "name": name, "has": capacity.get(name, 0)},
                 pointer="/chips" if name.startswith("chip") else f"/{name}",
             )
 

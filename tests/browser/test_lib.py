@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
-
 
 @pytest.fixture
 def run(stranger):

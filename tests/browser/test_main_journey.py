@@ -23,7 +23,7 @@ def test_the_main_job_is_submitted_in_the_browser_and_watched_to_its_end(context
         page.goto(first["link"])
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="Create a cluster").click()
-        page.get_by_label("Name").fill("journey")
+        page.get_by_role("textbox", name="Name").fill("journey")
         page.get_by_role("button", name="Create cluster").click()
         expect(page.locator("h1 .badge")).to_contain_text("Ready", timeout=START_MS)
 

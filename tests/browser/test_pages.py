@@ -16,8 +16,6 @@ from apps.insights import services as insights
 from apps.jobs import services
 from regatta.telemetry.batch import decode, encode
 
-pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
-
 PAGES = [
     "",
     "clusters/",

@@ -35,7 +35,7 @@ export function mount(element) {
   const tell = () => {
     part(element, "[data-log-lines]").textContent = (words.linesWords ?? "%s").replace("%s", lines.count.toLocaleString());
     count.textContent = search.value === "" ? ""
-      : (words.hitsWords ?? "%s/%s").replace("%s", String(at + 1)).replace("%s", hits.length.toLocaleString());
+      : (words.hitsWords ?? "%s/%s").replace("%s", (at + 1).toLocaleString()).replace("%s", hits.length.toLocaleString());
   };
   const paint = () => {
     if (dirty === Infinity) return;
@@ -74,7 +74,7 @@ export function mount(element) {
 
   const seek = () => {
     hits = hitsIn(lines, search.value, bare);
-    at = hits.length - 1;
+    at = hits.length - 1; // the latest: that is what one looks for in a log
     go(0);
   };
   /** @param {number} step */
