@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -98,7 +99,8 @@ def add(token: uuid.UUID, additions: Iterable[Addition]) -> set[int]:
         columns = zip(
             *((x.attempt_id, x.byte_from, len(x.data), x.ending) for x in new), strict=True
         )
-        cursor.execute(_EXTEND, [LEASE, *map(list, columns), token])
+        given: list[Any] = [LEASE, *map(list, columns), token]
+        cursor.execute(_EXTEND, given)
         kept = {pk for (pk,) in cursor.fetchall()}
         LogChunk.objects.bulk_create(
             chunk for one in new if one.attempt_id in kept for chunk in _chunks(one)

@@ -65,7 +65,7 @@ class StatefulQuerySet(models.QuerySet[Any]):
 
 
 class Stateful(models.Model):
-    """A row whose `state` moves only by `advance`."""
+    """A row whose `state` moves only by `advance`; its manager comes of a StatefulQuerySet."""
 
     MOVES: ClassVar[Mapping[Any, frozenset[Any]]]
 
@@ -79,8 +79,6 @@ class Stateful(models.Model):
     troubles = models.PositiveIntegerField(default=0)  # failed looks in a row
     trouble = models.CharField(max_length=500, blank=True)
     unknown_since = models.DateTimeField(null=True, blank=True)  # when sight was lost
-
-    objects = StatefulQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -32,7 +32,7 @@ class PlotlyFinder(BaseFinder):
 
     def find(self, path: str, find_all: bool = False, **kwargs: Any) -> Any:
         found = [str(self.folder / NAME)] if path == f"plotly/{NAME}" else []
-        return found if find_all else (found or [None])[0] or []
+        return found if find_all or not found else found[0]
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterator[tuple[str, Storage]]:
         yield NAME, self.storage
