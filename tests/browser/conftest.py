@@ -102,7 +102,8 @@ def stranger(context: BrowserContext, portal: str) -> Iterator[Reader]:
 
     def heard(message) -> None:
         if message.type in ("error", "warning"):
-            reader.troubles.append(message.text)
+            where = message.location
+            reader.troubles.append(f"{message.text} {where['url']}:{where['lineNumber']}")
 
     reader.page.on("console", heard)
     reader.page.on("pageerror", lambda error: reader.troubles.append(str(error)))

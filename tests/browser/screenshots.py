@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 _SIZE = {"width": 1280, "height": 1000}
 
@@ -32,7 +32,7 @@ def main(link: str, path: str, folder: Path) -> None:
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
             page.evaluate("document.querySelector('.chart__plot')?.scrollIntoView()")
-            page.wait_for_function("!document.querySelector('.skeleton')")
+            expect(page.locator(".skeleton")).to_have_count(0, timeout=30_000)
             page.wait_for_timeout(3_000)  # charts, and the first news of the stream
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=folder / f"job-{theme}.png")
