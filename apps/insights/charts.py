@@ -76,7 +76,7 @@ def _metric(name: str, group: Sequence[Series]) -> Chart:
     return Chart(
         slug=f"metric-{''.join(sign if sign.isalnum() else '-' for sign in name)}",
         title=title_of(name),
-        summary=" ".join(_sentence(one, several_ranks) for one in group[:_SENTENCES]),
+        summary=" ".join(_sentence(one, name, several_ranks) for one in group[:_SENTENCES]),
         figure=figure,
         columns=columns,
         rows=rows,
@@ -119,11 +119,13 @@ def decimal(value: float, places: int) -> str:
     return str(number_format(round(value, places), decimal_pos=places, force_grouping=grouped))
 
 
-def _sentence(one: Series, several_ranks: bool) -> str:
+def _sentence(one: Series, chart: str, several_ranks: bool) -> str:
     said = {"first": number(one.first_value), "last": number(one.value), "step": one.step}
+    said |= {"rank": one.rank, "metric": title_of(one.key)}
     if several_ranks:
-        said |= {"rank": one.rank}
         return _("Rank %(rank)d: %(last)s at step %(step)d.") % said
+    if one.key != chart:
+        return _("%(metric)s: %(last)s at step %(step)d.") % said
     if one.points == 1:
         return _("%(last)s at step %(step)d.") % said
     return _("From %(first)s to %(last)s at step %(step)d.") % said
@@ -195,7 +197,7 @@ def _memory(uses: Sequence[Use]) -> Chart:
 def _chips(uses: Sequence[Use]) -> Chart:
     return _use_chart(
         "chips",
-        _("Accelerators"),
+        _("Accelerators, simulated"),
         _("chips"),
         uses,
         [
@@ -215,9 +217,9 @@ def _use_chart(
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
     (_first, used), (_last, offered) = lines[0], lines[-1]
     said = {
-        "now": number(used[-1]),
-        "of": number(offered[-1]),
-        "most": number(max(used)),
+        "now": decimal(used[-1], 1),
+        "of": decimal(offered[-1], 1),
+        "most": decimal(max(used), 1),
         "unit": unit,
     }
     said |= {"what": lines[0][0]}
@@ -229,7 +231,7 @@ def _use_chart(
         figure=figure,
         columns=[_("Time (UTC)"), *(name for name, _values in lines)],
         rows=[
-            [f"{use.at:%H:%M:%S}", *(number(values[place]) for _name, values in lines)]
+            [f"{use.at:%H:%M:%S}", *(decimal(values[place], 2) for _name, values in lines)]
             for place, use in list(enumerate(uses))[::every]
         ],
     )

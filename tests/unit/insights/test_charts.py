@@ -52,6 +52,9 @@ def test_the_best_known_metrics_come_first_and_validation_goes_with_the_loss():
     ]
     assert [trace["name"] for trace in found[0].figure["data"]] == ["Validation loss", "Loss"]
     assert found[0].figure["layout"]["showlegend"] is True
+    assert found[0].summary == (
+        "Validation loss: 2.0000 at step 3. From 4.5000 to 2.0000 at step 3."
+    )
 
 
 def test_a_figure_holds_the_line_and_says_its_axes():
@@ -115,9 +118,9 @@ def test_use_is_drawn_against_what_there_is():
     cpus, memory = charts.use_charts([a_use(0), a_use(1, cpus_used=0.5)])
     assert [trace["name"] for trace in cpus.figure["data"]] == ["used", "given to work", "offered"]
     assert cpus.figure["data"][0]["y"] == [1.5, 0.5]
-    assert cpus.summary == "Now 0.5000 of 2.0000 CPUs used; at most 1.5000."
+    assert cpus.summary == "Now 0.5 of 2.0 CPUs used; at most 1.5."
     assert memory.figure["data"][0]["y"] == [1.0, 1.0]
-    assert cpus.rows[0] == ["12:00:00", "1.5000", "2.0000", "2.0000"]
+    assert cpus.rows[0] == ["12:00:00", "1.50", "2.00", "2.00"]
 
 
 def test_chips_are_drawn_where_there_are_any():
