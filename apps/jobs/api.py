@@ -289,7 +289,7 @@ def _detail(job: Job) -> dict[str, Any]:
         "source": job.source,
         "user": job.submitted_by.username if job.submitted_by else None,
         "submission_id": job.ray_name,
-        "progress": job.progress,
+        "progress": {k: v for k, v in job.progress.items() if k not in selectors.PACE},
         "created_at": job.created_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,

@@ -232,7 +232,7 @@ class Attempt(Stateful):
     MOVES = MOVES
 
     state = models.CharField(max_length=20, default=QUEUED)
-    reason = models.CharField(max_length=80, blank=True, default=Reason.WAITING_FOR_TURN.value)
+    reason = models.CharField(max_length=80, blank=True, default=Reason.SUBMITTED.value)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveIntegerField(default=1)
     session = models.CharField(max_length=200, blank=True)

@@ -154,13 +154,20 @@ def costs_usd(ids: Iterable[int]) -> dict[int, Decimal | None]:
     return sums
 
 
+PACE = frozenset({"first_step", "first_at_s"})  # kept in the progress to tell the time left
+
+
 def eta_s(job: Job, *, now: datetime) -> float | None:
-    """Seconds until a running job's last step at its pace so far; None when that is not known."""
+    """Seconds until a running job's last step at its pace so far; None when that is not known.
+
+    The pace counts from the first step that was told: starting up says nothing of it.
+    """
     step, total = job.progress.get("step"), job.progress.get("total_steps")
-    if job.state != "running" or job.started_at is None or not step or not total:
+    first, first_at_s = job.progress.get("first_step"), job.progress.get("first_at_s")
+    if job.state != "running" or not total or first is None or not first_at_s or step <= first:
         return None
-    elapsed_s = (now - job.started_at).total_seconds()
-    return max(0.0, float(total - step) * elapsed_s / float(step))
+    pace_s = (now.timestamp() - first_at_s) / (step - first)
+    return max(0.0, float(total - step) * pace_s)
 
 
 def telemetry_token(attempt: Attempt) -> str:

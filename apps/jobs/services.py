@@ -79,7 +79,7 @@ def submit_job(
         submitted_by=user,
         clone_of=clone_of,
         ray_id=spec.ray_id,
-        reason=Reason.WAITING_FOR_TURN.value,
+        reason=Reason.SUBMITTED.value,
         attempt_number=1,
     )
     _check_fits(job)
@@ -219,16 +219,21 @@ def note_progress(attempt_id: int, **progress: Any) -> None:
     News of an earlier step than the one known, and of an attempt that is not the latest, is old.
     """
     told = {name: value for name, value in progress.items() if value is not None}
+    news = json.dumps(told)
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE jobs_job SET progress = progress || %s::jsonb FROM jobs_attempt
+            UPDATE jobs_job
+               SET progress = jsonb_build_object('first_step', %s::jsonb->'step',
+                                                 'first_at_s', extract(epoch from now()))
+                              || progress || %s::jsonb
+              FROM jobs_attempt
             WHERE jobs_attempt.id = %s AND jobs_job.id = jobs_attempt.job_id
               AND jobs_job.attempt_number = jobs_attempt.number
               AND coalesce((progress->>'step')::numeric, 0)
                   <= coalesce((%s::jsonb->>'step')::numeric, 'infinity')
             """,
-            [json.dumps(told), attempt_id, json.dumps(told)],
+            [news, news, attempt_id, news],
         )
     announce(f"jobs.attempt:{attempt_id}")
 

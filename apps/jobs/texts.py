@@ -27,6 +27,7 @@ UNKNOWN = Look(_("Out of sight"), "doubt", "circle-question-mark")
 
 # What happened, and what to do next where something can be done.
 WHY: Mapping[str, tuple[Words, Words]] = {
+    _R.SUBMITTED: (_("It was accepted just now."), _("It starts by itself.")),
     _R.WAITING_FOR_CLUSTER: (
         _("It waits until its cluster is ready."),
         _("It starts by itself; look at the cluster if that takes long."),

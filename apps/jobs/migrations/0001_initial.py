@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 ('trouble', models.CharField(blank=True, max_length=500)),
                 ('unknown_since', models.DateTimeField(blank=True, null=True)),
                 ('state', models.CharField(default='queued', max_length=20)),
-                ('reason', models.CharField(blank=True, default='waiting_for_turn', max_length=80)),
+                ('reason', models.CharField(blank=True, default='submitted', max_length=80)),
                 ('number', models.PositiveIntegerField(default=1)),
                 ('session', models.CharField(blank=True, max_length=200)),
                 ('evidence', models.JSONField(blank=True, default=dict)),

@@ -52,6 +52,7 @@ class Again(StrEnum):
 class Reason(StrEnum):
     """Why a row stands where it stands; one that ends an attempt knows how, and what follows."""
 
+    SUBMITTED = "submitted"
     WAITING_FOR_CLUSTER = "waiting_for_cluster"
     WAITING_FOR_TURN = "waiting_for_turn"
     WAITING_FOR_RESOURCES = "waiting_for_resources"
@@ -88,7 +89,14 @@ class Reason(StrEnum):
 
 
 _R = Reason
-WAITING = frozenset({_R.WAITING_FOR_CLUSTER, _R.WAITING_FOR_TURN, _R.WAITING_FOR_RESOURCES})
+WAITING = frozenset(
+    {
+        _R.SUBMITTED,
+        _R.WAITING_FOR_CLUSTER,
+        _R.WAITING_FOR_TURN,
+        _R.WAITING_FOR_RESOURCES,
+    }
+)
 _ENDINGS: Mapping[Reason, tuple[AttemptState, Again]] = {
     _R.SUCCEEDED: (_S.SUCCEEDED, Again.NEVER),
     _R.ENTRYPOINT_FAILED: (_S.FAILED, Again.RETRIES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -68,7 +69,7 @@ def test_a_job_is_accepted_and_told_in_full(caller):
     assert told == caller.get(f"/jobs/{job.pk}").json()
     assert told["state"] == {
         "state": "queued",
-        "reason": "waiting_for_turn",
+        "reason": "submitted",
         "message": told["state"]["message"],
         "since": told["created_at"],
         "generation": 0,
@@ -275,12 +276,16 @@ def test_progress_is_shown_with_the_time_left_and_old_news_is_dropped(caller):
     pk = caller.submit().json()["id"]
     World().sweep(3)
     attempt = the_attempt()
+    services.note_progress(attempt.pk, step=10, total_steps=100, loss=4.0)
+    assert caller.get(f"/jobs/{pk}").json()["eta_s"] is None  # one step tells no pace
+    began = Job.objects.get().progress["first_at_s"]
     services.note_progress(attempt.pk, step=50, total_steps=100, loss=2.5)
     services.note_progress(attempt.pk, step=40, total_steps=100, loss=9.0)
     services.note_progress(attempt.pk, tokens_per_s=7.0)
     told = caller.get(f"/jobs/{pk}").json()
     assert told["progress"] == {"step": 50, "total_steps": 100, "loss": 2.5, "tokens_per_s": 7.0}
-    assert told["eta_s"] == pytest.approx(told["duration_s"], abs=0.2)
+    pace_s = (time.time() - began) / (50 - 10)
+    assert told["eta_s"] == pytest.approx(50 * pace_s, rel=0.5)
 
 
 def test_a_list_is_narrowed_and_paged_without_gap_or_double(caller):

@@ -136,7 +136,7 @@ def test_trouble_with_one_line_puts_off_no_other(world):
 
     world.places = broken
     world.sweep(3)
-    assert all_told(jobs) == [BEHIND, RUNNING]
+    assert all_told(jobs) == [("queued", "submitted"), RUNNING]
     assert Attempt.objects.get(job=jobs[0]).troubles == 3
     world.places = places
     world.sweep(3)
