@@ -166,7 +166,7 @@ def eta_s(job: Job, *, now: datetime) -> float | None:
     first, first_at_s = job.progress.get("first_step"), job.progress.get("first_at_s")
     if job.state != "running" or not total or first is None or not first_at_s or step <= first:
         return None
-    pace_s = (now.timestamp() - first_at_s) / (step - first)
+    pace_s: float = (now.timestamp() - first_at_s) / (step - first)
     return max(0.0, float(total - step) * pace_s)
 
 
