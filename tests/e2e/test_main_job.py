@@ -37,7 +37,8 @@ def run_main_job(portal, cluster, output, *, steps):
     pk = portal.submit(cluster, words, resources={"cpus": 2})["id"]
     until(lambda: portal.api.get(f"/jobs/{pk}")["state"]["state"] in ENDED, "it ends", 450)
     job = portal.api.get(f"/jobs/{pk}")
-    log = portal.api.text(f"/jobs/{job['id']}/logs")
+    until(lambda: portal.api.log(pk)[1], "its log is whole", 90)
+    log, _whole = portal.api.log(pk)
     assert job["state"]["state"] == "succeeded", log[-3000:]
     return log, job
 
