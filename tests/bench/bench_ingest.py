@@ -111,7 +111,7 @@ def running_portal() -> Iterator[str]:
 
 def _web(portal: PortalProcesses, log: Path) -> Iterator[str]:
     how = {"cwd": ROOT, "env": portal.environ()}
-    subprocess.run(portal.command("migrate"), check=True, timeout=120, **how)
+    subprocess.run(portal.command("prepare"), check=True, timeout=120, **how)
     with log.open("ab") as out, subprocess.Popen(portal.command("web"), stderr=out, **how) as web:
         try:
             up = "the web process"
