@@ -29,6 +29,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home of this run's own, so that tests never touch a portal's keys or data."""
     from django.conf import settings  # noqa: PLC0415  (settings load after pytest-django)
 
-    before, settings.REGATTA_HOME = settings.REGATTA_HOME, tmp_path_factory.mktemp("home")
-    yield settings.REGATTA_HOME
-    settings.REGATTA_HOME = before
+    from apps.config.management.commands.translate import compile_into  # noqa: PLC0415
+
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setattr(settings, "REGATTA_HOME", home)
+        patch.setattr(settings, "LOCALE_PATHS", [home / "locale"])
+        compile_into(home / "locale")  # as the portal does at its start
+        yield home

@@ -138,7 +138,7 @@ FOLLOWERS = ["apps.jobs.follow.follow"]  # functions that the ticker keeps runni
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
-LOCALE_PATHS = [BASE_DIR / "frontend" / "locale"]
+LOCALE_PATHS = [REGATTA_HOME / "locale"]  # compiled at each start from frontend/locale
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -1,4 +1,4 @@
-"""`manage.py prepare`: the database's tables and the static files, as this version wants them.
+"""`manage.py prepare`: the tables, static files and words that this version wants.
 
 One process, since loading everything costs more than the work itself.
 """
@@ -14,10 +14,11 @@ from django.core.management.base import BaseCommand
 class Command(BaseCommand):
     """May be repeated; changes nothing that is right."""
 
-    help = "Migrate the database and collect the static files."
+    help = "Migrate the database, collect the static files, compile the translation."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """The one, then the other."""
+        """One after the other."""
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         call_command("collectstatic", interactive=False, verbosity=0)
+        call_command("translate", compile=True)

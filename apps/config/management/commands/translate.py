@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,25 @@ class Command(BaseCommand):
             if missing := gaps():
                 raise CommandError("not translated:\n" + "\n".join(missing))
             return
-        kept = _read(path)
         if not options["compile"]:
-            kept.update(_collected(), no_fuzzy_matching=True)
+            kept = _read(path)
+            kept.update(_collected(), no_fuzzy_matching=True, update_creation_date=False)
             kept.obsolete.clear()
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 write_po(file, kept, sort_output=True, no_location=True, width=99)
-        with path.with_suffix(".mo").open("wb") as file:
-            write_mo(file, kept)
-        self.stdout.write(f"{path}: {len(kept)} strings, {len(gaps())} without a translation")
+            self.stdout.write(f"{path}: {len(kept)} strings, {len(gaps())} without a translation")
+        compile_into(settings.LOCALE_PATHS[0])
+
+
+def compile_into(folder: Path) -> None:
+    """Write what Django reads, whole or not at all: other processes may look at it meanwhile."""
+    target = folder / "zh_Hans" / "LC_MESSAGES" / "django.mo"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f"django.{os.getpid()}")
+    with fresh.open("wb") as file:
+        write_mo(file, _read(catalogue_path()))
+    fresh.replace(target)
 
 
 def catalogue_path() -> Path:
