@@ -22,6 +22,7 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+_LEFT = ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
 PATIENCE_MS = 120_000  # for machines that do much else besides
 
 
@@ -101,6 +102,8 @@ def stranger(context: BrowserContext, portal: str) -> Iterator[Reader]:
     reader = Reader(context.new_page(), portal)
 
     def heard(message) -> None:
+        if message.text.startswith(_LEFT):
+            return  # a page was left while htmx waited for an answer
         if message.type in ("error", "warning"):
             where = message.location
             reader.troubles.append(f"{message.text} {where['url']}:{where['lineNumber']}")
@@ -123,6 +126,7 @@ def owner(stranger: Reader, team) -> Reader:
     code = services.one_time_link(owner_of(team))
     stranger.go(f"/link/{code}/").get_by_role("button", name="Sign in").click()
     stranger.page.wait_for_url(f"**/t/{team.slug}/")
+    stranger.page.wait_for_load_state("networkidle")  # behaviours are mounted
     return stranger
 
 
