@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import migrations
+from django.utils.translation import gettext_noop
 
 KIND, USD_PER_HOUR = "local", Decimal("0.10")
 FROM_AT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -20,7 +21,9 @@ def add(apps: Any, schema_editor: Any) -> None:
         defaults={
             "usd_per_hour": USD_PER_HOUR,
             "basis": "sample",
-            "note": "Sample data: a small machine under the desk. Set your own price.",
+            "note": gettext_noop(
+                "Sample data: a small machine under the desk. Set your own price."
+            ),
             "set_by": "system",
         },
     )
