@@ -7,7 +7,7 @@ TORCH = torch==2.13.0
 QUIET = --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up doctor test check unit bench lock clean
+.PHONY: help setup demo up doctor test check unit bench openapi lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ bench: $(STAMP) ## every measurement, one JSON line each
 
 bench-%: $(STAMP) ## one of them: tests/bench/bench_<name>.py
 	@$(PY) tests/bench/bench_$*.py
+
+openapi: $(STAMP) ## write the API's contract, whose diff is what a change of the API is
+	$(PY) manage.py export_openapi_schema --api apps.config.api.api --indent 1 --sorted \
+	  --output tests/integration/api/openapi.json
 
 lock: ## pin the newest versions that pyproject.toml allows
 	rm -rf .venv/lock

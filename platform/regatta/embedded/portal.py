@@ -53,6 +53,7 @@ class Portal:
         """What all the children get."""
         ours = {"REGATTA_HOME": str(self.home), "REGATTA_URL": self.url}
         ours |= {"REGATTA_COLLECTED_STATIC": "1", "PYTHONUNBUFFERED": "1"}
+        ours["REGATTA_DB_POOL"] = os.environ.get("REGATTA_DB_POOL", "24")
         # PG* variables are meant for the user's own server, not for the embedded one.
         given = dict(os.environ) if is_set("DATABASE_URL") else environ_without_postgres()
         return given | ours
