@@ -43,10 +43,13 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """running, waiting: rows of jobs. first_steps: what a new team has done already."""
+    """running, waiting: the first rows of jobs, of which there are `running_count` and
+    `waiting_count`. first_steps: what a new team has done already."""
 
     running: list[dict[str, Any]]
+    running_count: int
     waiting: list[dict[str, Any]]
+    waiting_count: int
     recent: list[dict[str, Any]]
     clusters: list[Any]
     needs: list[Need]
@@ -73,11 +76,14 @@ def seen(team: Team, user: User, scopes: Collection[Scope]) -> Seen:
     """The team's home, as far as the reader may see it."""
     every = jobs.jobs(team) if Scope.JOBS_READ in scopes else jobs.jobs(team).none()
     live = jobs.row_values(every.filter(state__in=sorted(LIVE)))
-    waiting = live.filter(state="queued").order_by("-priority", "id")[:_SHOWN]
+    running = live.exclude(state="queued").order_by("-id")
+    waiting = live.filter(state="queued").order_by("-priority", "id")
     rows = list(clusters.cluster_list(team))
     return Seen(
-        running=shown(live.exclude(state="queued").order_by("-id")[:_SHOWN]),
-        waiting=shown(waiting),
+        running=shown(running[:_SHOWN]),
+        running_count=running.count(),
+        waiting=shown(waiting[:_SHOWN]),
+        waiting_count=waiting.count(),
         recent=shown(jobs.row_values(every.exclude(state__in=sorted(LIVE))).order_by("-id")[:5]),
         clusters=[(row, _look(row)) for row in rows],
         needs=[*_clusters_in_need(team, rows), *_jobs_in_need(team, every), *_tokens(team, user)],

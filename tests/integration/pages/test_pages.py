@@ -53,6 +53,14 @@ def test_the_list_of_jobs_asks_as_often_for_fifty_as_for_one(
         assert owner.get("/t/crew/jobs/").status_code == 200
 
 
+def test_home_counts_all_that_wait_and_shows_the_first_of_them(owner, cluster):
+    for _ in range(8):
+        a_job(cluster)
+    page = owner.get("/t/crew/")
+    assert (page.context["seen"].waiting_count, len(page.context["seen"].waiting)) == (8, 6)
+    assert "8 wait" in page.content.decode()
+
+
 def test_filters_stand_in_the_address_and_paging_keeps_them(owner, cluster):
     for number in range(51):
         a_job(cluster, name=f"wanted {number}")
