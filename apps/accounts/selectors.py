@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -43,11 +43,14 @@ def caller_of_token(token: str) -> Caller | None:
     parts = _TOKEN.fullmatch(token)
     if parts is None:
         return None
-    rows = ApiToken.objects.select_related("user", "team")
+    known = Membership.objects.filter(user=OuterRef("user"), team=OuterRef("team"))
+    rows = ApiToken.objects.select_related("user", "team").annotate(
+        role=Subquery(known.values("role"))
+    )
     found = rows.filter(prefix=parts[1], revoked_at=None, expires_at__gt=Now()).first()
     if found is None or not hmac.compare_digest(found.sha256, digest(token)):
         return None
-    held = scopes_in(found.user, found.team)
+    held = _held(found.user, found.role)
     if not found.user.is_active or not held:
         return None
     _note_use(found)
@@ -70,10 +73,8 @@ def caller_in_team(user: User, slug: str) -> Caller | None:
 
 def scopes_in(user: User, team: Team) -> frozenset[Scope]:
     """What a user may do in a team; a platform admin may do everything everywhere."""
-    if user.is_superuser:
-        return frozenset(Scope)
     membership = Membership.objects.filter(user=user, team=team).first()
-    return SCOPES[Role(membership.role)] if membership else frozenset()
+    return _held(user, membership.role if membership else None)
 
 
 def teams_of(user: User) -> QuerySet[Team]:
@@ -100,6 +101,11 @@ def audit_record(team: Team) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.filter(team=team).order_by("-pk")
 
 
+def user_named(username: str) -> User | None:
+    """The active user of a name."""
+    return User.objects.filter(username=username, is_active=True).first()
+
+
 def open_link(code: str) -> OneTimeLink | None:
     """The unused, unexpired link of `code`."""
     rows = OneTimeLink.objects.select_related("user")
@@ -110,6 +116,12 @@ def nobody_can_sign_in() -> bool:
     """Whether no admin has a password yet: the portal is new."""
     admins = User.objects.filter(is_superuser=True, is_active=True)
     return not any(user.has_usable_password() for user in admins)
+
+
+def _held(user: User, role: str | None) -> frozenset[Scope]:
+    if user.is_superuser:
+        return frozenset(Scope)
+    return SCOPES[Role(role)] if role else frozenset()
 
 
 def _note_use(token: ApiToken) -> None:

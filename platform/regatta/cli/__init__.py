@@ -58,6 +58,16 @@ def demo(
     _call("demo", host=host, port=port, leave=exit_ or in_ci)
 
 
+@app.command(epilog="Example: regatta link --user alice")
+def link(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    user: Annotated[str, typer.Option(help="Whom it lets in; by itself the first admin.")] = "",
+) -> None:
+    """Print a link that signs a person in once, who then may choose a password."""
+    _call("link", host=host, port=port, user=user)
+
+
 @app.command(epilog="Example: regatta doctor --json")
 def doctor(
     host: Host = "127.0.0.1",

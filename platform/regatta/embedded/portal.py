@@ -58,10 +58,15 @@ class Portal:
         given = dict(os.environ) if is_set("DATABASE_URL") else environ_without_postgres()
         return given | ours
 
-    def command(self, name: str) -> tuple[str, ...]:
-        """How to execute one of the portal's own processes."""
+    def command(self, name: str, *, listener: int | None = None) -> tuple[str, ...]:
+        """How to execute one of the portal's own processes.
+
+        listener: the open socket on which `web` serves; without one it listens by itself.
+        """
         python = sys.executable
         address = ("--host", self.host, "--port", str(self.port))
+        if listener is not None:
+            address = ("--fd", str(listener))
         return {
             "web": (python, "-m", "uvicorn", "apps.config.asgi:application", *address, *_WEB),
             "worker": (python, *_AS_ROOT, "-m", "celery", "-q", "-A", "apps.config", *_WORKER),
@@ -81,31 +86,50 @@ def serve(portal: Portal, *, lines: Lines, at_stop: Callable[[], None]) -> None:
     with _lock(portal):
         run = paths.make_run_dir(portal.home)
         see_off_the_last_ones(run)
-        _refuse_taken_port(portal)
+        listener = _listen(portal)
         supervisor = Supervisor(folder=paths.project_root(), pids=run, lines=lines)
         supervisor.heed_signals()
         with contextlib.ExitStack() as ending:  # the last line first, each whatever the others do
             ending.callback(lines.say, "regatta", "stopped")
             ending.callback(supervisor.stop)
             ending.callback(at_stop)
-            ending.callback(supervisor.stop, ["web", "worker", "ticker"])
+            ending.callback(supervisor.stop, [*_webs(), "worker", "ticker"])
+            ending.callback(listener.close)
             ending.callback(lines.say, "regatta", "stopping")
             with contextlib.suppress(Stopped):
-                _start(portal, supervisor)
+                _start(portal, supervisor, listener.fileno())
                 supervisor.stop_asked.wait()
 
 
-def _start(portal: Portal, supervisor: Supervisor) -> None:
+def _start(portal: Portal, supervisor: Supervisor, listener: int) -> None:
     began_s = time.monotonic()
     for service, ready in _embedded(portal):
         supervisor.keep(service)
         supervisor.wait_until(ready, what=service.name)
     supervisor.run_through(_service(portal, "prepare"))
-    for name in ("web", "worker", "ticker"):
+    first, *more = _webs()
+    supervisor.keep(_web(portal, first, listener))
+    for name in ("worker", "ticker"):
         supervisor.keep(_service(portal, name))
     supervisor.wait_until(lambda: health(portal)[0] == 200, what="the portal")
     took_s = time.monotonic() - began_s
     supervisor.lines.say("regatta", f"ready after {took_s:.1f} s: {portal.url}")
+    for name in more:
+        supervisor.keep(_web(portal, name, listener))
+
+
+def _webs() -> list[str]:
+    """The names of the web processes: two share the socket, so that one serves while one is down.
+
+    `$REGATTA_WEB_PROCESSES` says another number.
+    """
+    count = int(os.environ.get("REGATTA_WEB_PROCESSES", "2"))
+    return ["web", *(f"web{number}" for number in range(2, count + 1))]
+
+
+def _web(portal: Portal, name: str, listener: int) -> Service:
+    argv = portal.command("web", listener=listener)
+    return Service(name=name, argv=argv, environ=portal.environ(), fds=(listener,))
 
 
 def _service(portal: Portal, name: str) -> Service:
@@ -194,12 +218,24 @@ def holder(at: Portal) -> Portal | None:
         return None
 
 
-def _refuse_taken_port(portal: Portal) -> None:
-    if not port_is_free(portal.host, portal.port):
+def _listen(portal: Portal) -> socket.socket:
+    """The socket of the portal, ours before anything starts: who calls early waits, not fails.
+
+    Raises: Refused.
+    """
+    family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((portal.host, portal.port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
         raise Refused(
             f"{portal.host}:{portal.port} cannot be listened on, another program may have it; "
             "choose another with --port"
-        )
+        ) from error
+    return listener
 
 
 @contextlib.contextmanager

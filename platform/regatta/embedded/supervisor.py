@@ -44,6 +44,7 @@ class Service:
     name: str
     argv: tuple[str, ...]
     environ: dict[str, str]
+    fds: tuple[int, ...] = ()  # open files that it inherits, such as a listening socket
     prepare: Callable[[], None] = lambda: None  # before every start
     stop: signal.Signals = signal.SIGTERM
     death: signal.Signals = signal.SIGKILL  # what it gets from the kernel when we are killed
@@ -166,6 +167,7 @@ def start(service: Service, *, folder: Path) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        pass_fds=service.fds,
         text=True,
         errors="replace",
         start_new_session=True,

@@ -8,10 +8,10 @@ from io import StringIO
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import RequestFactory
 from django.utils import timezone
-from people import a_member, a_team, a_user, owner_of
+from people import a_member, a_team, a_token, a_user, owner_of
 
 from apps.accounts import selectors, services
 from apps.accounts.models import OneTimeLink, SignInTrouble, Team, User
@@ -148,3 +148,33 @@ def test_what_people_do_is_recorded_with_who_did_it():
     newest = selectors.audit_record(team)[0]
     assert (newest.actor, newest.action, newest.subject) == ("user:alice", "member.add", "carol")
     assert owner_of(team) is not None
+
+
+def test_a_link_is_offered_only_while_nobody_can_sign_in():
+    out = StringIO()
+    call_command("first_start", "--if-new", stdout=out)
+    assert "/link/" in out.getvalue()
+    admin = User.objects.get()
+    admin.set_password(GOOD)
+    admin.save()
+    again = StringIO()
+    call_command("first_start", "--if-new", stdout=again)
+    assert again.getvalue() == ""
+
+
+def test_a_link_for_a_member_lets_that_member_in():
+    services.first_start()
+    member, out = a_member(Team.objects.get()), StringIO()
+    call_command("first_start", "--json", "--user", member.username, stdout=out)
+    code = json.loads(out.getvalue())["link"].rstrip("/").rsplit("/", 1)[1]
+    assert services.use_link(code) == member
+    with pytest.raises(CommandError, match="no user nobody"):
+        call_command("first_start", "--user", "nobody")
+
+
+def test_a_token_is_known_by_one_query(django_assert_num_queries):
+    team = a_team()
+    secret = a_token(team)
+    selectors.caller_of_token(secret)  # notes that it was used
+    with django_assert_num_queries(1):
+        assert selectors.caller_of_token(secret) is not None

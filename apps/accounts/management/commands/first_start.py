@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from apps.accounts import selectors, services
@@ -17,25 +17,34 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument("--if-new", action="store_true", help="only if nobody can sign in yet")
+        parser.add_argument("--user", help="for this user instead of the first admin")
         parser.add_argument("--token", metavar="NAME", help="also make an API token for a day")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        admin = services.first_start()
-        team = selectors.teams_of(admin).order_by("pk").first()
-        assert team is not None
-        code = services.one_time_link(admin)
+        if options["if_new"] and not selectors.nobody_can_sign_in():
+            return
+        admin, name = services.first_start(), options["user"]
+        user = selectors.user_named(name) if name else admin
+        if user is None:
+            raise CommandError(f"there is no user {name}")
+        team = selectors.teams_of(user).order_by("pk").first()
+        if team is None:
+            raise CommandError(f"{user.username} is in no team")
+        code = services.one_time_link(user)
         said = {
             "link": f"{settings.REGATTA_URL}{reverse('accounts:link', args=[code])}",
-            "user": admin.username,
+            "user": user.username,
             "team": team.slug,
         }
         if name := options["token"]:
             _row, said["token"] = services.create_token(
-                user=admin,
+                user=user,
                 team=team,
                 name=name,
                 scopes=services.all_scopes(),
                 days=1,
                 actor="system",
             )
-        self.stdout.write(json.dumps(said) if options["json"] else said["link"])
+        told = f"To sign in as {user.username}, once, within half an hour: {said['link']}"
+        self.stdout.write(json.dumps(said) if options["json"] else told)

@@ -1,5 +1,7 @@
 """`manage.py prepare`: the tables, static files and words that this version wants.
 
+For a new portal, also the link by which its first admin signs in.
+
 One process, since loading everything costs more than the work itself.
 """
 
@@ -22,3 +24,4 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         call_command("collectstatic", interactive=False, verbosity=0)
         call_command("translate", compile=True)
+        call_command("first_start", if_new=True, stdout=self.stdout)
