@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
@@ -120,6 +122,19 @@ def test_a_node_outlives_who_started_it_and_gets_no_secret_of_the_portal(
         assert os.getsid(process.pid) != os.getsid(0)
     token = home / "clusters" / "clu-1" / "token-s1"
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_node_starts_with_a_python_whose_path_has_a_space(
+    provider, home, eventually, monkeypatch, tmp_path
+):
+    spaced = tmp_path / "my python"
+    spaced.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(spaced / "bin" / Path(sys.executable).name))
+    a_running_head(provider, eventually)
+    # Ray starts it by the words of a shell, at once, and ends the whole node when it dies.
+    assert any(
+        "ray.util.client.server" in one.cmdline() for one in processes_of(home, a_head().name)
+    )
 
 
 def test_every_door_that_speaks_http_is_on_the_loopback_and_asks_for_the_token(

@@ -12,10 +12,12 @@ import os
 import random
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from regatta.embedded.paths import make_run_dir
 from regatta.providers.provider import ProviderTrouble
@@ -100,6 +102,18 @@ class Layout:
         if not path.exists() or path.read_text() != token:
             write_private(path, token)
         return path
+
+    def python(self) -> Path:
+        """This Python, by a path that is one word to a shell: Ray names it to one unquoted."""
+        executable = Path(sys.executable)
+        if quote(str(executable)) == str(executable):
+            return executable
+        prefix = executable.parent.parent
+        mark = hashlib.sha256(os.fsencode(prefix)).hexdigest()[:8]
+        link = make_run_dir(self.home) / f"python-{mark}"
+        with suppress(FileExistsError):
+            link.symlink_to(prefix)
+        return link / executable.relative_to(prefix)
 
     def left(self) -> Iterator[tuple[str, str]]:
         """Clusters and nodes that still have something in the run folder."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,10 +128,11 @@ class LocalProvider:
         token = self._layout.token_file(cluster.handle, cluster.session, cluster.token)
         marks = processes.marks(self._layout.home, cluster=cluster.handle, node=node.name)
         (folder / "asked_to_stop").unlink(missing_ok=True)
+        python = self._layout.python()
         try:
             processes.spawn(
-                _command(node, record, joins),
-                environment=_environment() | marks | {"RAY_AUTH_TOKEN_PATH": str(token)},
+                [str(python), *_arguments(node, record, joins)],
+                environment=_environment(python) | marks | {"RAY_AUTH_TOKEN_PATH": str(token)},
                 log=folder / "ray.log",
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -151,7 +151,7 @@ def _ask(record: Record, cluster: ClusterSpec) -> tuple[Door, Mapping[str, Seen]
             return Door.SILENT, {}, frozenset()
 
 
-def _command(node: NodeSpec, record: Record, joins: Record | None) -> list[str]:
+def _arguments(node: NodeSpec, record: Record, joins: Record | None) -> list[str]:
     ports = dict(record.ports)
     labels = dict(node.labels)
     resources = {}
@@ -181,10 +181,10 @@ def _command(node: NodeSpec, record: Record, joins: Record | None) -> list[str]:
     if not joins:
         options |= {"include-dashboard": "true", "dashboard-host": DASHBOARD_HOST}
     words = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", *processes.START, *flags, *words]
+    return ["-m", *processes.START, *flags, *words]
 
 
-def _environment() -> dict[str, str]:
+def _environment(python: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    folders = [str(python.parent), os.environ.get("PATH", os.defpath)]
     return kept | _ENVIRONMENT | {"PATH": os.pathsep.join(folders)}
