@@ -206,6 +206,8 @@ def _tell(attempt_id: int, heads: dict[str, Head], *, is_full: bool) -> None:
     steps = [heads[name].step for name in ("loss", "total_steps") if name in heads]
     if steps:
         finite = {name: value for name, value in news.items() if isfinite(value)}
+        if "total_steps" in finite:
+            finite["total_steps"] = round(finite["total_steps"])  # pages show it as a count
         jobs.note_progress(attempt_id, step=max(steps), **finite)
     announce(f"jobs.attempt:{attempt_id}")
 

@@ -270,6 +270,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("reason", "since", "generation"):
         del row[name]
     row["state"] = state
+    row["progress"] = selectors.reported(row["progress"])
     row["submission_id"] = row.pop("ray_id") or f"job-{row['id']}"
     return row
 
@@ -289,7 +290,7 @@ def _detail(job: Job) -> dict[str, Any]:
         "source": job.source,
         "user": job.submitted_by.username if job.submitted_by else None,
         "submission_id": job.ray_name,
-        "progress": {k: v for k, v in job.progress.items() if k not in selectors.PACE},
+        "progress": selectors.reported(job.progress),
         "created_at": job.created_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
@@ -309,7 +310,7 @@ def _detail(job: Job) -> dict[str, Any]:
         "retries": job.retries,
         "clone_of": job.clone_of_id,
         "duration_s": _duration_s(job),
-        "eta_s": selectors.eta_s(job, now=timezone.now()),
+        "eta_s": selectors.eta_s(job.progress, state=job.state, now=timezone.now()),
         "queue_position": selectors.queue_position(job),
         "cost_usd": None if cost is None else str(round(cost, 6)),
     }

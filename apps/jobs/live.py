@@ -90,7 +90,7 @@ class Moved:
 class Progressed:
     """What the job reports of itself has changed."""
 
-    progress: Mapping[str, Any]
+    view: View
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ async def follow(job_id: int, *, number: int = 1, byte: int = 0) -> AsyncIterato
                 if shown is None or view.generation != shown.generation:
                     yield Moved(view)
                 if view.progress and (shown is None or view.progress != shown.progress):
-                    yield Progressed(view.progress)
+                    yield Progressed(view)
                 shown = view
                 async for text in _texts(channel, view, number, byte):
                     number, byte = text.number, text.piece.byte_to

@@ -25,6 +25,7 @@ from apps.jobs import live, logs, texts
 from apps.jobs.live import Moved, News, Over, Progressed, Quiet, Text
 from apps.jobs.log_models import Log
 from apps.jobs.models import Job
+from apps.jobs.rows import progress
 
 _RECHECK_S = 30.0  # whether whoever watches still may
 
@@ -115,7 +116,7 @@ def _event(one: News, language: str | None) -> bytes:
     if isinstance(one, Over):
         return b"event: end\ndata: {}\n\n"
     if isinstance(one, Progressed):
-        return _named("progress", dict(one.progress))
+        return _named("progress", progress(dict(one.view.progress), state=one.view.state))
     assert isinstance(one, Moved)
     view = one.view
     with translation.override(language):

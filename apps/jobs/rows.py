@@ -25,7 +25,7 @@ def shown(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             "live": row["state"] in LIVE,
             "cost_usd": spent.get(row["id"]),
             "took": took(row["started_at"], row["ended_at"]),
-            "progress": progress(row["progress"]),
+            "progress": progress(row["progress"], state=row["state"]),
             "why": texts.sentence(row["reason"]),
         }
         for row in found
@@ -37,9 +37,11 @@ def took(started_at: datetime | None, ended_at: datetime | None) -> Any:
     return (ended_at or timezone.now()) - started_at if started_at else None
 
 
-def progress(told: dict[str, Any]) -> dict[str, Any]:
-    """What a job reported of itself, with its share done as a whole number of percent."""
+def progress(kept: dict[str, Any], *, state: str) -> dict[str, Any]:
+    """What a job reported of itself, with the time left and its share done in whole percent."""
+    told = selectors.reported(kept)
+    told["eta_s"] = selectors.eta_s(kept, state=state, now=timezone.now())
     step, total = told.get("step"), told.get("total_steps")
     if not isinstance(step, int | float) or not isinstance(total, int | float) or total <= 0:
-        return dict(told)
+        return told
     return {**told, "percent": max(0, min(100, int(100 * step / total)))}

@@ -154,17 +154,22 @@ def costs_usd(ids: Iterable[int]) -> dict[int, Decimal | None]:
     return sums
 
 
-PACE = frozenset({"first_step", "first_at_s"})  # kept in the progress to tell the time left
+_PACE = frozenset({"first_step", "first_at_s"})  # kept in the progress to tell the time left
 
 
-def eta_s(job: Job, *, now: datetime) -> float | None:
+def reported(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """What the job itself told of its progress."""
+    return {name: value for name, value in progress.items() if name not in _PACE}
+
+
+def eta_s(progress: Mapping[str, Any], *, state: str, now: datetime) -> float | None:
     """Seconds until a running job's last step at its pace so far; None when that is not known.
 
     The pace counts from the first step that was told: starting up says nothing of it.
     """
-    step, total = job.progress.get("step"), job.progress.get("total_steps")
-    first, first_at_s = job.progress.get("first_step"), job.progress.get("first_at_s")
-    if job.state != "running" or not total or first is None or not first_at_s or step <= first:
+    step, total = progress.get("step"), progress.get("total_steps")
+    first, first_at_s = progress.get("first_step"), progress.get("first_at_s")
+    if state != "running" or not total or first is None or not first_at_s or step <= first:
         return None
     pace_s: float = (now.timestamp() - first_at_s) / (step - first)
     return max(0.0, float(total - step) * pace_s)

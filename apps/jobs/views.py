@@ -164,7 +164,7 @@ def detail(request: PortalRequest, pk: int) -> HttpResponse:
         "cluster_look": cluster_texts.look(clusters.cluster_state(job.cluster_id) or ""),
         "cost_usd": selectors.costs_usd([job.pk]).get(job.pk),
         "hourly_usd": _hourly(job, request),
-        "progress": progress(job.progress),
+        "progress": progress(job.progress, state=job.state),
         "took": took(job.started_at, job.ended_at),
         "stopping": job.desired == Desired.STOPPED and not job.has_ended,
         "events": [

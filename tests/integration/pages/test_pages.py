@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from decimal import Decimal
 
 import pytest
 from clusters import a_ready_cluster
 from django.core.files.uploadedfile import SimpleUploadedFile
-from jobs import a_job, the_attempt
+from jobs import World, a_job, the_attempt
 from people import a_member, a_team, a_token, owner_of
 
 from apps.accounts.scopes import Role
@@ -59,6 +60,16 @@ def test_home_counts_all_that_wait_and_shows_the_first_of_them(owner, cluster):
     page = owner.get("/t/crew/")
     assert (page.context["seen"].waiting_count, len(page.context["seen"].waiting)) == (8, 6)
     assert "8 wait" in page.content.decode()
+
+
+def test_a_running_job_tells_the_steps_and_the_time_left_wherever_it_is_shown(owner, cluster):
+    job = a_job(cluster)
+    World().sweep(3)
+    Job.objects.update(progress={"first_step": 0, "first_at_s": time.time() - 6000})
+    services.note_progress(the_attempt(job).pk, step=10, total_steps=60)
+    for page in ("", "jobs/", f"jobs/{job.pk}/"):
+        words = re.sub("<[^>]*>", "", owner.get(f"/t/crew/{page}").content.decode())
+        assert re.search(r"8 h 2\d min left", words), page
 
 
 def test_filters_stand_in_the_address_and_paging_keeps_them(owner, cluster):
