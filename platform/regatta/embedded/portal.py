@@ -64,7 +64,7 @@ class Portal:
         listener: the open socket on which `web` serves; without one it listens by itself.
         """
         python = sys.executable
-        address = ("--host", self.host, "--port", str(self.port))
+        address: tuple[str, ...] = ("--host", self.host, "--port", str(self.port))
         if listener is not None:
             address = ("--fd", str(listener))
         return {
