@@ -120,15 +120,16 @@ def _cluster(console: Console, running: Running) -> dict[str, Any]:
     if there:
         cluster = there[0]
         wish = {"desired": "running"}
-        running.api.send("PUT", f"/clusters/{cluster['id']}/desired-state", wish)
+        cluster = running.api.send("PUT", f"/clusters/{cluster['id']}/desired-state", wish)
     else:
         body = {"name": _NAME, "provider": "local", "workers": 2, "node": {"cpus": 1}}
         cluster = running.api.send("POST", "/clusters", body, key=secrets.token_hex(16))
+    asked_at = cluster["state"]["generation"]  # one that failed before is now tried again
 
     def ready() -> dict[str, Any] | None:
         now: dict[str, Any] = running.api.get(f"/clusters/{cluster['id']}")
         state = now["state"]
-        if state["state"] == "failed":
+        if state["state"] == "failed" and state["generation"] > asked_at:
             raise StageFailed("cluster", state["message"] or state["reason"])
         return now if state["state"] == "ready" else None
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from regatta import cli
 from regatta.cli import setup_checks
-from regatta.cli.demo import _said
+from regatta.cli.demo import Running, StageFailed, _cluster, _said
 from regatta.cli.demo_view import Training, summary
 from regatta.cli.portal_api import ApiTrouble, PortalApi
 from regatta.embedded import portal
@@ -151,6 +151,29 @@ def an_api(*answers: httpx.Response | Exception) -> tuple[PortalApi, list[httpx.
         transport=httpx.MockTransport(answer), base_url="http://portal/api/v1"
     )
     return api, asked
+
+
+@pytest.mark.parametrize("ends", ["ready", "failed"])
+def test_a_cluster_that_failed_in_an_earlier_demonstration_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+):
+    def seen(state: str, generation: int) -> httpx.Response:
+        about = {"state": state, "generation": generation, "message": "Out of luck.", "reason": ""}
+        return httpx.Response(200, json={"id": 1, "name": "demo", "state": about})
+
+    there = httpx.Response(200, json={"items": [seen("failed", 7).json()]})
+    api, asked = an_api(there, seen("failed", 7), seen("failed", 7), seen(ends, 9))
+    monkeypatch.setattr("time.sleep", lambda _s: None)
+    at = Portal(home=Path("/h"))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        running = Running(at=at, process=process, team="demo", api=api)
+        try:
+            found = _cluster(Console(file=io.StringIO()), running)["state"]["generation"]
+        except StageFailed as failed:
+            found = failed.why
+        process.kill()
+    assert found == {"ready": 9, "failed": "Out of luck."}[ends]
+    assert asked[1].method == "PUT"
 
 
 def test_a_refusal_is_told_in_the_portals_own_words():
