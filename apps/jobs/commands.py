@@ -62,8 +62,9 @@ def as_ray(job: Job, *, address: str) -> str:
     ]
     if job.package:
         words.append("--working-dir .")
-    if job.env:
-        words.append("--runtime-env-json " + shlex.quote(json.dumps({"env_vars": job.env})))
+    named = {name: f"{SECRET_MARK}{secret}" for name, secret in job.secret_env.items()}
+    if env := {**job.env, **named}:
+        words.append("--runtime-env-json " + shlex.quote(json.dumps({"env_vars": env})))
     return " \\\n  ".join([*words, f"-- {job.entrypoint}"])
 
 
@@ -74,9 +75,10 @@ def form_values(job: Job) -> dict[str, Any]:
     return {
         "name": job.name,
         "cluster": job.cluster_id,
+        "what": "package" if job.package else "command",
         "entrypoint": job.entrypoint,
         "env": "\n".join(env),
-        "cpus": job.cpus.normalize(),
+        "cpus": f"{job.cpus.normalize():f}",
         "memory_gib": Decimal(job.memory_bytes) / _GIB if job.memory_bytes else None,
         "chip": job.chip,
         "chips": job.chips or None,

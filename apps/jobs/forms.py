@@ -100,9 +100,19 @@ class JobForm(forms.Form):
     )
 
     def __init__(
-        self, *args: Any, clusters: Mapping[int, str], chips: Mapping[str, int], **kwargs: Any
+        self,
+        *args: Any,
+        clusters: Mapping[int, str],
+        chips: Mapping[str, int],
+        kept_package: str = "",
+        **kwargs: Any,
     ) -> None:
+        """kept_package: the one that the job to clone brought; it needs no second upload."""
         super().__init__(*args, **kwargs)
+        self.kept_package = kept_package
+        if kept_package:
+            said = _("Without another file, %(name)s as before.")
+            self.fields["package"].help_text = said % {"name": kept_package}
         self.fields["cluster"].choices = list(clusters.items())  # type: ignore[attr-defined]
         offered = [(name, name) for name in chips]
         self.fields["chip"].choices = [("", _("none")), *offered]  # type: ignore[attr-defined]
@@ -112,7 +122,8 @@ class JobForm(forms.Form):
         needed = {COMMAND: "entrypoint", SCRIPT: "script", PACKAGE: "package"}.get(
             said.get("what", ""), ""
         )
-        if needed and not said.get(needed) and needed not in self.errors:
+        kept = needed == PACKAGE and self.kept_package
+        if needed and not said.get(needed) and not kept and needed not in self.errors:
             self.add_error(needed, _("This is what is to run, so it is needed."))
         if said.get("what") == PACKAGE and not said.get("entrypoint"):
             self.add_error("entrypoint", _("Say what to run in the package: python main.py"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -87,18 +88,19 @@ def brief(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def create(request: PortalRequest) -> HttpResponse:
     """Ask for a job, from scratch or like an earlier one (`?like=7`)."""
-    names = clusters.present_names(request.team)
+    names, like = clusters.present_names(request.team), _like(request)
     chips = {name for pk in names for name in clusters.planned_capacity(pk).chips}
     form = JobForm(
         request.POST or None,
         request.FILES or None,
         clusters=names,
         chips=dict.fromkeys(sorted(chips), 0),
-        initial=_like(request),
+        kept_package=like.package.name if like and like.package else "",
+        initial=commands.form_values(like) if like else _asked(request),
     )
     if form.is_valid():
         try:
-            made = _submit(request, form)
+            made = _submit(request, form, like)
         except Refused as error:
             _refuse(form, error)
         else:
@@ -210,18 +212,27 @@ def delete(request: PortalRequest, pk: int) -> HttpResponse:
     return redirect("jobs:list", request.team.slug)
 
 
-def _submit(request: PortalRequest, form: JobForm) -> Job:
-    package = ""
+def _submit(request: PortalRequest, form: JobForm, like: Job | None) -> Job:
+    package = form.kept_package if form.cleaned_data["what"] == PACKAGE else ""
     upload = form.cleaned_data["package"]
     if form.cleaned_data["what"] == PACKAGE and upload is not None:
         kept, _new = services.save_package(upload.chunks(), team=request.team, actor=request.actor)
         package = kept.name
+    spec = form.spec(package=package)
+    if like is not None:  # what the form does not show
+        spec = replace(
+            spec,
+            runtime_env=like.runtime_env,
+            metadata=like.metadata,
+            entrypoint_resources=like.entrypoint_resources,
+        )
     return services.submit_job(
-        form.spec(package=package),
+        spec,
         team=request.team,
         user=request.user,
         actor=request.actor,
         source=Source.PAGE,
+        clone_of=like,
     )
 
 
@@ -233,11 +244,14 @@ def _refuse(form: JobForm, error: Refused) -> None:
     refuse(form, Refused(error.code, error.detail, pointer=renamed.get(about, about)))
 
 
-def _like(request: PortalRequest) -> dict[str, Any]:
-    """The values that a form begins with: of a job to clone, or as the address asks."""
+def _like(request: PortalRequest) -> Job | None:
+    """The job to clone, if the address names one."""
     like = request.GET.get("like", "")
-    if like.isdecimal() and len(like) < 19:
-        return commands.form_values(_mine(request, int(like)))
+    return _mine(request, int(like)) if like.isdecimal() and len(like) < 19 else None
+
+
+def _asked(request: PortalRequest) -> dict[str, Any]:
+    """The values that a form begins with, as the address asks."""
     sample = commands.SAMPLE if request.GET.get("sample") else {}
     return {**sample, "cluster": request.GET.get("cluster", "")}
 

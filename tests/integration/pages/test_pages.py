@@ -136,6 +136,28 @@ def test_a_clone_begins_with_what_the_first_one_asked(owner, cluster):
     assert (form["entrypoint"].value(), form["retries"].value()) == ("python main.py", 2)
 
 
+def test_a_clone_runs_in_the_package_and_environment_of_the_first_one(owner, cluster):
+    seen = {"runtime_env": {"pip": ["einops"]}, "metadata": {"run": "9"}, "cpus": Decimal(10)}
+    Cluster.objects.update(node_cpus=16)
+    job = a_job(cluster, script="print(1)", **seen)
+    page = f"/t/crew/jobs/new/?like={job.pk}"
+    form = owner.get(page).context["form"]
+    assert (form["what"].value(), form["cpus"].value()) == ("package", "10")
+    assert job.package.name in form["package"].help_text
+    assert owner.post(page, a_form(cluster, what="package", cpus="10")).status_code == 302
+    clone = Job.objects.latest("pk")
+    assert (clone.clone_of, clone.package, clone.cpus) == (job, job.package, Decimal(10))
+    assert (clone.runtime_env, clone.metadata) == (seen["runtime_env"], seen["metadata"])
+
+
+def test_the_ray_command_takes_the_secrets_too(owner, cluster):
+    services.set_secret(team=cluster.team, name="hf", value="v", actor="test")
+    job = a_job(cluster, env={"SEED": "7"}, secret_env={"HF_TOKEN": "hf"})
+    words = shlex.split(owner.get(f"/t/crew/jobs/{job.pk}/").context["ray"])
+    given = json.loads(words[words.index("--runtime-env-json") + 1])
+    assert given == {"env_vars": {"SEED": "7", "HF_TOKEN": "secret:hf"}}
+
+
 def test_the_curl_command_is_a_request_that_the_api_understands(owner, cluster):
     job = a_job(cluster, env={"SEED": "7"})
     shown = owner.get(f"/t/crew/jobs/{job.pk}/").context["curl"]
