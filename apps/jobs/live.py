@@ -230,6 +230,10 @@ async def follow(job_id: int, *, number: int = 1, byte: int = 0) -> AsyncIterato
                 if view.progress and (shown is None or view.progress != shown.progress):
                     yield Progressed(view)
                 shown = view
+                # Asked before reading: what is written in between must not be passed over.
+                grows = number < view.number and await in_thread(
+                    lambda n=number: _goes_on(job_id, n)  # type: ignore[misc]
+                )
                 async for text in _texts(channel, view, number, byte):
                     number, byte = text.number, text.piece.byte_to
                     yield text
@@ -237,7 +241,7 @@ async def follow(job_id: int, *, number: int = 1, byte: int = 0) -> AsyncIterato
                     yield Over()
                     return
                 if number < view.number:
-                    if await in_thread(lambda n=number: _goes_on(job_id, n)):  # type: ignore[misc]
+                    if grows:
                         await asyncio.sleep(_REST_S)  # its last bytes are on their way
                     else:
                         number, byte = number + 1, 0

@@ -166,6 +166,32 @@ async def test_a_stream_goes_on_with_the_next_attempt():
     assert await reading == [(1, 0, b"one\n"), (1, 4, b"late\n"), (2, 0, b"two\n")]
 
 
+async def test_what_an_earlier_attempt_writes_while_it_is_read_is_not_passed_over(monkeypatch):
+    attempt = await a_watched_attempt(b"one\n")
+    pieces, late = live._pieces, []
+
+    def followed_by_the_last_bytes(job_id, number, after, until):
+        found = pieces(job_id, number, after, until)
+        if number == 1 and not found and not late:
+            late.append(add(attempt, b"late\n", ending="complete"))
+        return found
+
+    @transaction.atomic
+    def try_again():
+        attempt.advance("failed", reason="entrypoint_failed")
+        second = Attempt.objects.create(job=attempt.job, number=2)
+        second.advance("starting", reason="placed")
+        Job.objects.update(attempt_number=2)
+        return second
+
+    second = await in_db(try_again)()
+    await in_db(logs.take_over)(TOKEN)
+    await in_db(add)(second, b"two\n")
+    monkeypatch.setattr(live, "_pieces", followed_by_the_last_bytes)
+    told = await texts(attempt.job_id, enough=13, number=1)
+    assert joined(told) == b"one\nlate\ntwo\n"
+
+
 async def test_a_quiet_stream_shows_that_it_lives(monkeypatch):
     monkeypatch.setattr(live, "HEARTBEAT_S", 0.05)
     attempt = await a_watched_attempt()
