@@ -74,7 +74,12 @@ def _ask(cluster_id: int, endpoint: clusters.Endpoint) -> Mapping[str, Seen]:
     """What a head says of its nodes, by their address; nothing if it cannot be understood."""
     bearer = {"Authorization": f"Bearer {endpoint.token}"}
     try:
-        with httpx.Client(base_url=endpoint.address, headers=bearer, timeout=TIMEOUT_S) as http:
+        with httpx.Client(
+            base_url=endpoint.address,
+            headers=bearer,
+            timeout=TIMEOUT_S,
+            trust_env=False,  # the token is for the head, not for a proxy
+        ) as http:
             return read(*[_get(http, path) for path in _PATHS])
     except (httpx.HTTPError, Nonsense) as error:
         log.warning(

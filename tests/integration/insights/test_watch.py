@@ -107,6 +107,16 @@ def test_a_look_is_kept_as_what_was_used_and_what_was_given_away():
     assert (one.chips, one.chips_used, one.chips_allocated) == (2, None, 1.5)
 
 
+def test_the_clusters_token_is_sent_to_no_proxy_of_the_environment(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with a_head(ray_answers()) as address:
+        a_watched_cluster(address)
+        watch.sample()
+    assert NodeSample.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     "answers",
     [
