@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.apps import apps as registry
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from apps.costs import selectors as costs
 from regatta import providers
@@ -22,6 +25,7 @@ from regatta.providers.provider import ProviderTrouble
 _SHOWN = 5
 _WITHIN = Decimal("1.001")
 _LATE = "interval '15 minutes'"
+_SWEPT_WITHIN = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,6 @@ _ENDS = {
     "clusters.node": cluster.NODE_TERMINAL,
 }
 _ATTEMPT_ENDS = ", ".join(f"'{state}'" for state in sorted(attempt.TERMINAL))
-_NODE_ENDS = ", ".join(f"'{state}'" for state in sorted(cluster.NODE_TERMINAL))
 _LOOK = "See its page for the trouble; `regatta up` must be running for it to move."
 
 INVARIANTS = (
@@ -200,7 +203,8 @@ def _names(sql: str) -> list[str]:
 def _strays() -> Iterator[Finding]:
     """I3: what runs in the world without a row that wants it."""
     node: Any = registry.get_model("clusters", "Node")
-    known = dict(node.objects.values_list("name", "state"))
+    ended = Q(state__in=sorted(cluster.NODE_TERMINAL), since__lt=Now() - _SWEPT_WITHIN)
+    wanted = set(node.objects.exclude(ended).values_list("name", flat=True))
     for name in providers.NAMES:
         try:
             running = providers.provider(name, home=settings.REGATTA_HOME).running()
@@ -208,12 +212,12 @@ def _strays() -> Iterator[Finding]:
             advice = "Nothing is known of its nodes until it answers."
             yield Finding("I3", "warning", f"The provider {name} cannot be asked: {error}", advice)
             continue
-        strays = sorted(one for one in running if one not in known)
+        strays = sorted(one for one in running if one not in wanted)
         if strays:
             yield Finding(
                 "I3",
                 "error",
-                f"Nodes that run and have no row: {', '.join(strays[:_SHOWN])}",
+                f"Nodes that run and that no row wants: {', '.join(strays[:_SHOWN])}",
                 "The next sweep of a running portal ends them: start `regatta up`.",
             )
 

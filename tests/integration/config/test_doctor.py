@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 from jobs import World, a_cluster_of, a_job, the_attempt
 
+from apps.clusters.models import Node
 from apps.config.invariants import broken
 from apps.jobs import reconcile, services
 from apps.lifecycle.models import Heartbeat
@@ -186,7 +187,10 @@ def test_i8_a_cluster_that_did_not_go(desired: str):
     assert found() == [("I8", f"clusters.cluster:{cluster.pk}")]
 
 
-def test_i3_a_node_that_no_row_wants(settings, tmp_path):
+@pytest.mark.parametrize("row", ["none", "ended"])
+def test_i3_a_node_that_no_row_wants(settings, tmp_path, row):
+    if row == "ended":
+        a_node_that_ended_an_hour_ago("clu-9-s1-n0")
     settings.REGATTA_HOME = tmp_path
     mark = marks(tmp_path, cluster="clu-9", node="clu-9-s1-n0")
     stray = subprocess.Popen(
@@ -201,6 +205,16 @@ def test_i3_a_node_that_no_row_wants(settings, tmp_path):
     finally:
         stray.kill()
         stray.communicate()
+
+
+def a_node_that_ended_an_hour_ago(name):
+    node = Node.objects.create(
+        cluster=a_cluster_of(),
+        **{"session": 1, "number": 0, "name": name, "role": "head", "kind": "local"},
+        **{"cpus": 0, "memory_bytes": 1 << 29, "next_look_at": None},
+    )
+    assert node.advance("gone", reason="never_started")
+    run(f"UPDATE clusters_node SET since = {HOUR_AGO}")
 
 
 def test_a_sweep_that_is_behind_is_a_warning():
