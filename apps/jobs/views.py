@@ -24,7 +24,7 @@ from apps.http.paging import page
 from apps.http.problems import Refused
 from apps.jobs import commands, logs, selectors, services, texts
 from apps.jobs.forms import PACKAGE, JobForm
-from apps.jobs.models import Job, Source
+from apps.jobs.models import Job, Log, Source
 from apps.jobs.rows import LIVE, progress, shown, took
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import AttemptState, Desired
@@ -152,7 +152,7 @@ def fit(request: PortalRequest) -> HttpResponse:
 def detail(request: PortalRequest, pk: int) -> HttpResponse:
     job = _mine(request, pk)
     attempts = list(selectors.attempts(job))
-    latest = attempts[0]
+    latest, log = attempts[0], logs.log_of(job)
     offer_names = clusters.names([job.cluster_id])
     context = {
         "job": job,
@@ -174,7 +174,8 @@ def detail(request: PortalRequest, pk: int) -> HttpResponse:
         ],
         "curl": commands.as_curl(job, address=settings.REGATTA_URL),
         "ray": commands.as_ray(job, address=settings.REGATTA_URL),
-        "tail": _tail(job),
+        "log": log,
+        "tail": _tail(log) if log else "",
     }
     part = "events" if request.htmx.target == "events" else "live"
     return render_page(request, "jobs/detail.html", context, part=part)
@@ -293,11 +294,8 @@ def _hourly(job: Job, request: PortalRequest) -> Decimal | None:
     return costs.hourly_usd(kinds, team_id=request.team.pk)
 
 
-def _tail(job: Job) -> str:
-    """The end of the latest log, for readers without scripts."""
-    log = logs.log_of(job)
-    if log is None:
-        return ""
+def _tail(log: Log) -> str:
+    """The end of a log, for readers without scripts."""
     start = logs.tail_start(log, tail_bytes=_TAIL_BYTES)
     return "".join(piece.text for piece in logs.all_pieces(log.pk, start=start))
 

@@ -18,7 +18,7 @@ from apps.accounts.scopes import Role
 from apps.clusters.models import Cluster
 from apps.costs import services as costs
 from apps.jobs import services
-from apps.jobs.models import Job, Package
+from apps.jobs.models import Job, Log, Package
 from apps.jobs.schemas import JobIn
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +70,17 @@ def test_a_running_job_tells_the_steps_and_the_time_left_wherever_it_is_shown(ow
     for page in ("", "jobs/", f"jobs/{job.pk}/"):
         words = re.sub("<[^>]*>", "", owner.get(f"/t/crew/{page}").content.decode())
         assert re.search(r"8 h 2\d min left", words), page
+
+
+def test_a_log_that_is_cut_is_not_called_complete(owner, cluster):
+    job = a_job(cluster)
+    World().sweep()
+    services.stop_job(job, actor="test")
+    World().sweep(3)
+    Log.objects.update(ending="too_long")
+    page = owner.get(f"/t/crew/jobs/{job.pk}/").content.decode()
+    assert "cut: longer than the portal keeps" in page
+    assert "Complete" not in page
 
 
 def test_filters_stand_in_the_address_and_paging_keeps_them(owner, cluster):
