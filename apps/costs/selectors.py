@@ -89,11 +89,6 @@ def costs_usd(names: Iterable[str], *, now: datetime | None = None) -> dict[str,
     return {name: cost.usd for name, cost in _by_name(wanted, meters, now=now).items()}
 
 
-def cluster_cost_usd(cluster_id: int, *, now: datetime | None = None) -> Decimal | None:
-    """What a cluster's nodes have cost in their lifetimes; None when a price is unknown."""
-    return cluster_books(cluster_id, now=now).total.usd
-
-
 def cluster_books(
     cluster_id: int, *, start: datetime | None = None, now: datetime | None = None
 ) -> Books:

@@ -227,27 +227,3 @@ def tail_start(log: Log, *, tail_bytes: int) -> int:
         if b"\n" in piece.data:
             return piece.byte_from + piece.data.index(b"\n") + 1
     return start
-
-
-def faults() -> list[str]:
-    """Where a kept log is not contiguous, or longer or shorter than its row says (I6)."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FAULTS)
-        return [f"jobs.attempt:{pk}: {why}" for pk, why in cursor.fetchall()]
-
-
-_FAULTS = """
-WITH cuts AS (
-  SELECT attempt_id, byte_from,
-    lag(byte_to, 1, 0::bigint) OVER (PARTITION BY attempt_id ORDER BY byte_from) AS before
-  FROM jobs_logchunk
-)
-SELECT attempt_id, format('the log goes on at byte %s after byte %s', byte_from, before)
-FROM cuts WHERE byte_from <> before
-UNION ALL
-SELECT log.attempt_id,
-  format('%s bytes are kept, not %s', coalesce(sum(length(data)), 0), stored_bytes)
-FROM jobs_log log LEFT JOIN jobs_logchunk chunk ON chunk.attempt_id = log.attempt_id
-GROUP BY log.attempt_id, stored_bytes
-HAVING coalesce(sum(length(data)), 0) <> stored_bytes
-"""

@@ -51,14 +51,14 @@ def test_each_node_costs_from_its_start_to_its_end_at_the_prices_of_the_time(clu
     a_price("4", from_h=1)
     a_node(cluster, end_h=2)
     a_node(cluster, start_h=1)
-    assert selectors.cluster_cost_usd(cluster.pk, now=after(3)) == Decimal(2 + 4 + 8)
+    assert selectors.cluster_books(cluster.pk, now=after(3)).total.usd == Decimal(2 + 4 + 8)
 
 
 def test_the_cost_goes_on_until_the_node_is_gone_not_until_it_was_to_go(cluster):
     a_price("2", from_h=-9)
     node = a_node(cluster)
     Node.objects.filter(pk=node.pk).update(state="ready", reason="stopping")
-    assert selectors.cluster_cost_usd(cluster.pk, now=after(5)) == Decimal(10)
+    assert selectors.cluster_books(cluster.pk, now=after(5)).total.usd == Decimal(10)
 
 
 def test_jobs_and_idle_time_make_up_the_cluster_to_the_last_fraction(cluster):
