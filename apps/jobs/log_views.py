@@ -45,7 +45,9 @@ def stream(request: PortalRequest, pk: int) -> Any:
 def download(request: PortalRequest, pk: int) -> StreamingHttpResponse:
     """The kept log of an attempt (the latest, or `?attempt=`) as a file."""
     number = request.GET.get("attempt", "")
-    return log_file(job_of(request, pk), int(number) if number.isdecimal() else None)
+    if number and not (number.isdecimal() and len(number) < 10):
+        raise Http404
+    return log_file(job_of(request, pk), int(number) if number else None)
 
 
 def job_of(request: PortalRequest, pk: int) -> Job:

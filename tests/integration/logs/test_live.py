@@ -287,6 +287,13 @@ async def test_the_download_is_the_log_byte_for_byte_and_never_rendered():
     assert response["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("number", ["2", "x", "9" * 5000])
+async def test_an_attempt_that_is_none_has_no_file(number):
+    attempt = await a_watched_attempt(b"one\n")
+    client, page = await a_reader(attempt)
+    assert (await client.get(f"{page}/log.txt", {"attempt": number})).status_code == 404
+
+
 async def test_a_stream_closes_when_its_token_is_revoked(monkeypatch):
     monkeypatch.setattr(live, "HEARTBEAT_S", 0.05)
     monkeypatch.setattr(log_views, "_RECHECK_S", 0.0)
