@@ -34,14 +34,13 @@ def as_curl(job: Job, *, address: str) -> str:
         "env": job.env,
         "secret_env": job.secret_env,
         "runtime_env": job.runtime_env,
-        "resources": _without_nothing(
-            {
-                "cpus": float(job.cpus),
-                "memory_bytes": job.memory_bytes,
-                "chip": job.chip,
-                "chips": job.chips,
-            }
-        ),
+        "metadata": job.metadata,
+        "resources": {
+            "cpus": float(job.cpus),  # also when it is nothing: left out it would be one
+            **_without_nothing(
+                {"memory_bytes": job.memory_bytes, "chip": job.chip, "chips": job.chips}
+            ),
+        },
         "priority": job.priority,
         "retries": job.retries,
     }

@@ -170,7 +170,7 @@ def test_the_ray_command_takes_the_secrets_too(owner, cluster):
 
 
 def test_the_curl_command_is_a_request_that_the_api_understands(owner, cluster):
-    job = a_job(cluster, env={"SEED": "7"})
+    job = a_job(cluster, env={"SEED": "7"}, cpus=Decimal(0), metadata={"run": "9"})
     shown = owner.get(f"/t/crew/jobs/{job.pk}/").context["curl"]
     assert "$REGATTA_TOKEN" in shown
     words = shlex.split(shown.replace("\\\n", " "))
@@ -180,6 +180,7 @@ def test_the_curl_command_is_a_request_that_the_api_understands(owner, cluster):
         "python main.py",
         {"SEED": "7"},
     )
+    assert (asked.resources.cpus, asked.metadata) == (0, {"run": "9"})
 
 
 def test_a_job_that_failed_quotes_what_the_cluster_said(owner, cluster):
