@@ -10,6 +10,7 @@ from apps.accounts.api import router as people
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
 from apps.http import problems
+from apps.http.documents import JsonParser
 from apps.insights.api import router as metrics
 from apps.jobs.api import router as jobs
 from apps.jobs.log_api import router as logs
@@ -33,6 +34,7 @@ api = NinjaAPI(
     auth=Nobody(),
     openapi_url="/openapi.json",
     docs_url="/docs",
+    parser=JsonParser(),
 )
 problems.install(api)
 api.add_router("", people)

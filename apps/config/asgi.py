@@ -12,7 +12,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
 
 _pages = get_asgi_application()  # loads the apps, so it stands before what needs them
 
+from apps.http.rim import bounded  # noqa: E402
 from apps.jobs import websocket  # noqa: E402
+
+_bounded = bounded(_pages)  # type: ignore[arg-type]
 
 
 async def application(
@@ -24,4 +27,4 @@ async def application(
     if scope["type"] == "websocket":
         await websocket.application(scope, receive, send)
     else:
-        await _pages(scope, receive, send)  # type: ignore[arg-type]
+        await _bounded(scope, receive, send)

@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "apps.http.rim.sane_address",
     "apps.accounts.middleware.AccessMiddleware",
 ]
 ROOT_URLCONF = "apps.config.urls"

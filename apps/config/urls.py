@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from apps.config.api import api
 from apps.web import health
 
+handler400 = "apps.web.errors.bad_request"
 handler404 = "apps.web.errors.not_found"
 handler500 = "apps.web.errors.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
@@ -118,9 +118,20 @@ def install(api: NinjaAPI) -> None:
         log.exception("unforeseen", extra={"action": "request_failed", "path": request.path})
         return internal_error()
 
-    @api.exception_handler(HttpError)
-    def on_http(request: HttpRequest, error: HttpError) -> JsonResponse:
-        return problem("bad_request", str(error), status=error.status_code)
+    api.add_exception_handler(HttpError, _on_http)
+    api.add_exception_handler(RequestDataTooBig, _on_too_big)
+
+
+def _on_http(request: HttpRequest, error: Exception | type[Exception]) -> JsonResponse:
+    assert isinstance(error, HttpError)
+    if isinstance(error.__cause__, Refused):  # what a body was refused for
+        return refused(error.__cause__)
+    return problem("bad_request", str(error), status=error.status_code)
+
+
+def _on_too_big(request: HttpRequest, error: Exception | type[Exception]) -> JsonResponse:
+    said = _("The request is too large; put large files into a package.")
+    return problem("too_large", said, status=413)
 
 
 def unauthenticated() -> JsonResponse:

@@ -7,7 +7,6 @@ Source: `ray.dashboard.modules.job` of Ray 2.60.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -24,6 +23,7 @@ from apps.accounts.access import bearer
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
+from apps.http.documents import read_json
 from apps.http.problems import Refused
 from apps.jobs import logs, selectors, services, texts
 from apps.jobs.api import pieces_of
@@ -169,10 +169,7 @@ def _asked(request: HttpRequest) -> dict[str, Any]:
 
     Raises: Refused.
     """
-    try:
-        asked = json.loads(request.body)
-    except ValueError as error:
-        raise Refused("invalid_request", _("The body is not JSON."), status=400) from error
+    asked = read_json(request.body)
     if not isinstance(asked, dict) or set(asked) - _FIELDS:
         raise Refused(
             "invalid_request",
@@ -198,7 +195,7 @@ def _is_of_kind(name: str, value: Any) -> bool:
     if name in {"metadata", "entrypoint_label_selector"}:
         return all(isinstance(text, str) for text in value.values())
     if name == "entrypoint_resources":
-        return all(_is_amount(amount) for amount in value.values())
+        return all(_is_amount(amount) and amount >= 0 for amount in value.values())
     env = value.get("env_vars") or {}
     return isinstance(env, dict) and all(isinstance(text, str) for text in env.values())
 

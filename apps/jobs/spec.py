@@ -24,8 +24,11 @@ ENV_BYTES, SCRIPT_BYTES, DOCUMENT_BYTES = 256 << 10, 1 << 20, 64 << 10
 CPUS_MOST, CHIPS_MOST, MEMORY_MOST = Decimal(100_000), 100_000, 1 << 60
 RUNTIME_ENV_KEYS = frozenset(
     {"working_dir", "py_modules", "py_executable", "pip", "uv", "conda", "excludes", "config"}
-    | {"worker_process_setup_hook", "env_vars"}
+    | {"worker_process_setup_hook"}
 )
+# With these a job would talk to another cluster than its own, or to none: Ray then never says
+# that it failed to start.
+_CLUSTERS_OWN = frozenset({"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"})
 _RAYS_OWN = frozenset({"_ray_commit", "_inject_current_ray"})  # which its clients add
 
 
@@ -122,6 +125,13 @@ def _check_env(spec: JobSpec) -> None:
                     "%(name)r cannot be an environment variable: use letters, digits and '_', and "
                     "leave REGATTA_… to the portal."
                 )
+                % {"name": name[:80]},
+                pointer="/env",
+            )
+        if name in _CLUSTERS_OWN or name.startswith("RAY_AUTH_"):
+            raise Refused(
+                "bad_variable",
+                _("%(name)s is the cluster's own: a job that set it would not find its cluster.")
                 % {"name": name[:80]},
                 pointer="/env",
             )

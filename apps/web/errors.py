@@ -7,9 +7,19 @@ import sys
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.views.defaults import bad_request as bad_request_page
 from django.views.defaults import page_not_found
 
 from apps.http import problems, request_id
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that nothing of the portal sends."""
+    if request.path.startswith("/api/"):
+        said = _("The request cannot be read; look at its address, headers and size.")
+        return problems.problem("bad_request", said, status=400)
+    return bad_request_page(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

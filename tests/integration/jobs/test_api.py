@@ -94,10 +94,23 @@ def test_the_same_key_gives_the_same_job_and_another_body_is_refused(caller):
     assert Job.objects.count() == 1
 
 
+def deep(levels):
+    """A list in a list in a list."""
+    return [deep(levels - 1)] if levels else []
+
+
 BAD = [
     ({"entrypoint": "  "}, "bad_entrypoint", "/entrypoint"),
     ({"entrypoint": "x" * 10_001}, "bad_entrypoint", "/entrypoint"),
-    ({"entrypoint": "a\0b"}, "bad_entrypoint", "/entrypoint"),
+    ({"entrypoint": "a\0b"}, "bad_text", "/entrypoint"),
+    ({"script": "x = \ud800"}, "bad_text", "/script"),
+    ({"cluster": "a\0"}, "bad_text", "/cluster"),
+    ({"package": "\0"}, "bad_text", "/package"),
+    ({"metadata": {"\ud800": "x"}}, "bad_text", "/metadata"),
+    ({"runtime_env": {"pip": ["\ud800"]}}, "bad_text", "/runtime_env/pip/0"),
+    ({"runtime_env": {"config": {"a": 1e999}}}, "invalid_json", None),
+    ({"runtime_env": {"config": deep(100)}}, "too_deep", None),
+    ({"runtime_env": {"env_vars": {"A": "1"}}}, "bad_runtime_env", "/runtime_env"),
     ({"name": "n" * 10_000}, "bad_name", "/name"),
     ({"name": "a\nb"}, "bad_name", "/name"),
     ({"resources": {"chips": -1}}, "out_of_range", "/chips"),
@@ -121,7 +134,9 @@ BAD = [
     ({"runtime_env": {"pip": ["x" * 70_000]}}, "bad_runtime_env", "/runtime_env"),
     ({"env": {"1A": "x"}}, "bad_variable", "/env"),
     ({"env": {"REGATTA_URL": "x"}}, "bad_variable", "/env"),
-    ({"env": {"A": "\0"}}, "bad_texts", "/env"),
+    ({"env": {"A": "\0"}}, "bad_text", "/env/A"),
+    ({"env": {"RAY_AUTH_TOKEN": "x"}}, "bad_variable", "/env"),
+    ({"env": {"RAY_ADDRESS": "x"}}, "bad_variable", "/env"),
     ({"env": {"A": "secret:none"}}, "unknown_secret", "/secret_env"),
     ({"secret_env": {"A": "none"}}, "unknown_secret", "/secret_env"),
     ({"metadata": {"a": "x" * 70_000}}, "bad_texts", "/metadata"),
@@ -136,8 +151,9 @@ def test_bad_input_is_told_and_changes_nothing(caller, body, code, pointer):
     answer = caller.submit(**body)
     told = answer.json()
     assert answer["Content-Type"] == "application/problem+json"
-    assert (answer.status_code, told["code"]) == (422, code)
-    assert told["errors"][0]["pointer"].replace("/body/body", "/body") == pointer
+    assert (answer.status_code, told["code"]) == (400 if code == "invalid_json" else 422, code)
+    if pointer is not None:
+        assert told["errors"][0]["pointer"].replace("/body/body", "/body") == pointer
     assert told["detail"] != ""
     assert everything() == before
 
@@ -147,6 +163,31 @@ def test_a_body_that_is_no_json_is_told_and_changes_nothing(caller):
     answer = caller.client.post("/api/v1/jobs", "{", **JSON, **caller.auth)
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b'{"entrypoint": "' + b"x" * (9 << 20) + b'"}', "application/json", 413, "too_large"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "application/json", 422, "too_deep"),
+        (b'{"resources": {"cpus": NaN}}', "application/json", 400, "invalid_json"),
+        (b'{"runtime_env": {"config": 1e999}}', "application/json", 422, "bad_number"),
+        (b"{}", "text/plain", 415, "not_json"),
+    ],
+)
+def test_a_body_that_no_reader_takes_is_told(caller, body, content_type, status, code):
+    before = everything()
+    answer = caller.client.post("/api/v1/jobs", body, content_type=content_type, **caller.auth)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs?q=%00", "/jobs?user=%00", "/secrets/%00", "/clusters/1/ray/api/jobs/%00"]
+)
+def test_a_zero_byte_in_an_address_is_told(caller, path):
+    answer = caller.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 def files_of(settings):
@@ -332,7 +373,7 @@ def test_a_list_asks_as_little_for_fifty_jobs_as_for_one(caller, django_assert_n
     for _ in range(50):
         a_job(cluster)
     caller.get("/jobs")
-    with django_assert_num_queries(3):  # the token, the membership, the list
+    with django_assert_num_queries(2):  # the token, the membership, the list
         assert len(caller.get("/jobs").json()["items"]) == 50
 
 
