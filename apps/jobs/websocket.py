@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -22,7 +23,10 @@ from apps.jobs.live import Over, Text
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_PATH = re.compile(r"(?:/api/v1/clusters/([0-9]{1,18})/ray)?/api/jobs/([^/]{1,200})/logs/tail")
+_PATH = re.compile(
+    r"(?:/api/v1/clusters/([0-9]{1,18})/ray)?/api/jobs/([A-Za-z0-9_.:-]{1,200})/logs/tail"
+)
+RECHECK_S = 30.0  # whether whoever follows still may
 _DONE, _NOT_ALLOWED = 1000, 4403  # before the handshake a close is answered as 403
 
 
@@ -35,7 +39,7 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": _NOT_ALLOWED})
         return
     await send({"type": "websocket.accept"})
-    telling = asyncio.create_task(_tell(job_id, send))
+    telling = asyncio.create_task(_tell(scope, job_id, send))
     left = asyncio.create_task(_left(receive))
     try:
         await asyncio.wait({telling, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,8 +71,14 @@ def _request(scope: Message) -> HttpRequest:
     return request
 
 
-async def _tell(job_id: int, send: Send) -> None:
+async def _tell(scope: Message, job_id: int, send: Send) -> None:
+    checked_s = time.monotonic()
     async for news in live.follow(job_id):
+        if time.monotonic() - checked_s > RECHECK_S:
+            if await live.in_thread(lambda: _job_id(scope)) != job_id:
+                await send({"type": "websocket.close", "code": _NOT_ALLOWED})
+                return
+            checked_s = time.monotonic()
         if isinstance(news, Text):
             await send({"type": "websocket.send", "text": news.piece.text})
         elif isinstance(news, Over):
