@@ -14,6 +14,7 @@ from apps.jobs import logs
 
 HITS_MOST = 500
 _WORDS_CHARS, _LINE_CHARS, _LINES_AT_ONCE = 200, 2000, 2000
+_LINE_BYTES = 4 * _LINE_CHARS
 _SEARCH_S = 5.0
 
 
@@ -77,18 +78,20 @@ def _matching(lines: Sequence[Line], expression: str) -> list[Line]:
 def _some_lines(attempt_id: int) -> Iterator[list[Line]]:
     """The log's lines, many at once."""
     some: list[Line] = []
-    number, begin, rest = 1, 0, b""
+    number, begin, head, size = 1, 0, b"", 0  # of a line: what counts, and how long it is
     for piece in logs.all_pieces(attempt_id):
-        *whole, rest = (rest + piece.data).split(b"\n")
-        for line in whole:
-            some.append(_line(number, begin, line))
-            number, begin = number + 1, begin + len(line) + 1
+        rest, *others = piece.data.split(b"\n")
+        head, size = (head + rest)[:_LINE_BYTES], size + len(rest)
+        for line in others:
+            some.append(_line(number, begin, head))
+            number, begin = number + 1, begin + size + 1
+            head, size = line[:_LINE_BYTES], len(line)
         if len(some) >= _LINES_AT_ONCE:
             yield some
             some = []
-    yield [*some, _line(number, begin, rest)] if rest else some
+    yield [*some, _line(number, begin, head)] if size else some
 
 
 def _line(number: int, byte_from: int, data: bytes) -> Line:
-    text = data[: 4 * _LINE_CHARS].decode(errors="replace")[:_LINE_CHARS]
+    text = data.decode(errors="replace")[:_LINE_CHARS]
     return Line(number=number, byte_from=byte_from, text=text.rstrip("\r").replace("\0", "\ufffd"))

@@ -265,7 +265,8 @@ def _secrets(job: Job) -> dict[str, str]:
 def _ours(attempt: Attempt) -> dict[str, str]:
     """What tells the job who it is, and where its telemetry and its files go."""
     outputs = Path(settings.REGATTA_HOME) / "outputs" / attempt.handle
-    outputs.mkdir(parents=True, exist_ok=True)
+    outputs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    outputs.mkdir(exist_ok=True)
     tried = range(attempt.number - 1, max(0, attempt.number - _EARLIER), -1)
     earlier = [str(outputs.with_name(f"job-{attempt.job_id}-a{number}")) for number in tried]
     return {
