@@ -78,3 +78,28 @@ def test_durations_are_told_in_two_units(run, seconds, words):
 
 def test_moments_are_told_from_now(run):
     assert run("times", "m.relative(0, 180000, 'en')") == "3 min. ago"
+
+
+def test_who_listens_late_to_an_open_stream_is_told_the_log_from_its_beginning(run):
+    heard, asked = run(
+        "stream",
+        """(async () => {
+          const asked = [], heard = [], rest = () => new Promise((go) => setTimeout(go, 50));
+          window.EventSource = class extends EventTarget {
+            constructor(url) {
+              super();
+              asked.push(new URL(url).search);
+              const told = { data: '{"text": "first"}', lastEventId: "1:5" };
+              setTimeout(() => this.dispatchEvent(new MessageEvent("log", told)));
+            }
+            close() {}
+          };
+          m.listen("/stream", { state: () => {} });
+          await rest();
+          m.listen("/stream", { log: (piece) => heard.push(piece.text) });
+          await rest();
+          return [heard, asked];
+        })()""",
+    )
+    assert heard == ["first"]
+    assert asked == ["", ""]

@@ -9,7 +9,8 @@ class Stream extends EventTarget {
   /** @param {string} url */
   constructor(url) {
     super();
-    this.url = new URL(url, document.baseURI);
+    this.first = new URL(url, document.baseURI).href;
+    this.url = new URL(this.first);
     this.readers = 0;
     this.tries = 0;
     /** @type {EventSource | undefined} */
@@ -29,6 +30,14 @@ class Stream extends EventTarget {
         if (name === "end") this.close("ended");
       });
     }
+  }
+
+  /** Tell everything again, from the place that the page named. */
+  rewind() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.url = new URL(this.first);
+    this.open();
   }
 
   // The browser's own retry would ask for the old place again, so it is closed and asked anew.
@@ -66,7 +75,9 @@ export function listen(url, heard) {
   }
   streams.set(url, stream);
   stream.readers += 1;
-  if (stream.readers === 1) setTimeout(() => { if (stream.readers > 0 && !stream.source) stream.open(); });
+  // Behaviours load side by side: who comes after the first pieces of the log would miss them.
+  if (stream.source && heard.log) stream.rewind();
+  else if (stream.readers === 1) setTimeout(() => { if (stream.readers > 0 && !stream.source) stream.open(); });
   return () => {
     stop.abort();
     stream.readers -= 1;
