@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -17,10 +15,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
+    path("", include("apps.jobs.ray_urls")),
+    path("", include("apps.insights.ingest_urls")),
+    path("", include("apps.web.urls")),
+    path("", include("apps.accounts.urls")),
+    path("", include("apps.clusters.urls")),
+    path("", include("apps.jobs.urls")),
+    path("", include("apps.costs.urls")),
+    path("", include("apps.insights.urls")),
 ]
-for _app in ("jobs.ray", "insights.ingest"):
-    if find_spec(f"apps.{_app}_urls"):
-        urlpatterns.append(path("", include(f"apps.{_app}_urls")))
-for _app in ("web", "accounts", "clusters", "jobs", "costs", "insights"):
-    if find_spec(f"apps.{_app}.urls"):
-        urlpatterns.append(path("", include(f"apps.{_app}.urls")))
