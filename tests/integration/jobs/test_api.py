@@ -373,7 +373,7 @@ def test_a_list_asks_as_little_for_fifty_jobs_as_for_one(caller, django_assert_n
     for _ in range(50):
         a_job(cluster)
     caller.get("/jobs")
-    with django_assert_num_queries(2):  # the token, the membership, the list
+    with django_assert_num_queries(2):  # the token with its membership, the list
         assert len(caller.get("/jobs").json()["items"]) == 50
 
 
