@@ -33,8 +33,10 @@ up: $(STAMP) ## run the portal until Ctrl-C
 doctor: $(STAMP) ## check the set-up and the data
 	$(PY) -m regatta.cli doctor
 
+# The browser's driver keeps an event loop running, so its tests have a process of their own.
 test: check ## all gates and all tests
-	$(PY) -m pytest --ignore=tests/bench
+	$(PY) -m pytest --ignore=tests/bench --ignore=tests/browser
+	$(PY) -m pytest tests/browser
 
 check: $(STAMP) ## the gates: ruff, mypy, import-linter, migrations
 	$(PY) -m ruff check
