@@ -27,7 +27,7 @@ def test_a_database_that_is_away_answers_503_in_either_form(monkeypatch):
     def away(*args, **kwargs):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(selectors, "scopes_in", away)
+    monkeypatch.setattr(selectors, "_held", away)
     answer = client.get("/api/v1/me", **bearer(secret))
     assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
     assert answer["Retry-After"] == "2"
