@@ -23,6 +23,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, prefetch_related_objects
 from django.db.models.functions import Now
 
+from apps.clusters import selectors as clusters
 from apps.costs.services import start_meter, stop_meter
 from apps.jobs import selectors, services
 from apps.jobs.models import QUEUED, Attempt, Job
@@ -240,7 +241,7 @@ def _launch(attempt: Attempt) -> Launch:
     runtime_env = {key: value for key, value in job.runtime_env.items() if key != "env_vars"}
     if job.package:
         runtime_env["working_dir"] = f"gcs://{job.package.name}"
-    runtime_env["env_vars"] = {**job.env, **_secrets(job), **_ours(attempt)}
+    runtime_env["env_vars"] = {**job.env, **_secrets(job), **_ours(attempt), **_rays(job)}
     return Launch(
         handle=handle,
         entrypoint=job.entrypoint,
@@ -277,6 +278,12 @@ def _ours(attempt: Attempt) -> dict[str, str]:
         "REGATTA_OUTPUT_DIR": str(outputs),
         "REGATTA_EARLIER_OUTPUT_DIRS": os.pathsep.join(earlier),  # to go on from, newest first
     }
+
+
+def _rays(job: Job) -> dict[str, str]:
+    """Which head to ask: on a machine with several clusters Ray's own search finds too many."""
+    found = clusters.endpoint(job.cluster_id)
+    return {"RAY_API_SERVER_ADDRESS": found.address} if found else {}
 
 
 def _packages(job: Job, runtime_env: dict[str, Any]) -> dict[str, Path]:
