@@ -120,6 +120,11 @@ def step(attempt: Attempt, *, place: Place, now: Moment) -> bool:
         return False
     try:
         _act(decision, attempt, place)
+    except engine.StartFailed as failure:
+        if attempt.troubles + 1 < engine.MAX_START_FAILURES:
+            raise
+        refusal = engine.StartRefused(str(failure))
+        decision, proof = _refused(refusal), {"kind": "refusal", "message": str(refusal)[:2000]}
     except (engine.StartRefused, engine.HandleTaken, InputMissing) as refusal:
         decision, proof = _refused(refusal), {"kind": "refusal", "message": str(refusal)[:2000]}
     return _record(decision, sight, proof, attempt, place, now)

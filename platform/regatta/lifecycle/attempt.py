@@ -116,6 +116,7 @@ _ENDINGS: Mapping[Reason, tuple[AttemptState, Again]] = {
     _R.HANDLE_TAKEN: (_S.LOST, Again.LOSSES),
     _R.CLUSTER_DELETED: (_S.LOST, Again.NEVER),  # a job belongs to its cluster
 }
+MAX_START_FAILURES = 5  # in a row, after which a start counts as refused: others wait behind it
 MAX_LOSSES = 3  # times that one job's attempts are lost before it is left alone
 
 
@@ -183,6 +184,10 @@ class StartRefused(Exception):
     """The cluster understood the request and will never carry it out as it stands."""
 
 
+class StartFailed(Exception):
+    """The cluster tried and failed, and knows of no such work afterwards: trying again may do."""
+
+
 class HandleTaken(Exception):
     """The cluster runs somebody else's work under this handle."""
 
@@ -191,7 +196,7 @@ class Launcher(Protocol):
     """Runs attempts, each known by its handle; `start` and `stop` may be repeated.
 
     Raises: whatever it likes, when it could not ask; the caller tries again later. `start` raises
-    StartRefused or HandleTaken when asking again is useless.
+    StartRefused or HandleTaken when asking again is useless, and StartFailed when it may not be.
     """
 
     def look(self, handle: str) -> Sight: ...

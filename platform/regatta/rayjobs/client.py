@@ -16,6 +16,7 @@ from regatta.lifecycle.attempt import (
     Launch,
     Seen,
     Sight,
+    StartFailed,
     StartRefused,
 )
 
@@ -102,7 +103,9 @@ class RayJobs:
         if there is None:
             if _is_definite(refusal):
                 raise StartRefused(_last_line(refusal.text))
-            refusal.raise_for_status()
+            if refusal.status_code != codes.INTERNAL_SERVER_ERROR or _LATER in refusal.text:
+                refusal.raise_for_status()
+            raise StartFailed(_last_line(refusal.text))
         metadata = (there or {}).get("metadata") or {}
         if any(metadata.get(key) != value for key, value in launch.metadata.items()):
             raise HandleTaken(launch.handle)
@@ -137,6 +140,7 @@ class RayJobs:
             )
 
 
+_LATER = "try again later"  # Ray's own words where it could not even try
 _RAYS_WORDS = {seen.value.upper(): seen for seen in LIVE | ENDED}
 
 

@@ -14,7 +14,13 @@ from apps.costs.models import Meter
 from apps.jobs import reconcile, services
 from apps.jobs.models import Attempt, Job
 from apps.lifecycle.models import Event
-from regatta.lifecycle.attempt import HandleTaken, Seen, StartRefused
+from regatta.lifecycle.attempt import (
+    MAX_START_FAILURES,
+    HandleTaken,
+    Seen,
+    StartFailed,
+    StartRefused,
+)
 from regatta.testing.launchers import FakeLauncher
 
 pytestmark = pytest.mark.django_db
@@ -317,6 +323,17 @@ def test_a_start_that_can_never_be_ends_the_attempt_and_says_why(world, refusal,
     assert (states()[0], first.reason) == (ends[0], reason)
     assert first.evidence == {"kind": "refusal", "message": str(refusal)}
     assert states() == ends
+
+
+def test_a_start_that_keeps_failing_gives_up_its_place_in_the_line(world):
+    a_job()
+    world.change(launcher=Refusing(StartFailed("RecursionError: too deep")))
+    world.sweep(MAX_START_FAILURES - 1)
+    assert states() == ["starting"]
+    world.sweep(1)
+    assert states() == ["failed"]
+    assert the_attempt().reason == "refused_by_cluster"
+    assert the_attempt().evidence["message"] == "RecursionError: too deep"
 
 
 def test_a_secret_deleted_meanwhile_ends_the_attempt_and_says_which(world):

@@ -7,7 +7,14 @@ import json
 import pytest
 from httpx import HTTPStatusError, MockTransport, Response
 
-from regatta.lifecycle.attempt import LIVE, HandleTaken, Launch, Seen, StartRefused
+from regatta.lifecycle.attempt import (
+    LIVE,
+    HandleTaken,
+    Launch,
+    Seen,
+    StartFailed,
+    StartRefused,
+)
 from regatta.rayjobs.client import ANSWER_BYTES, BadAnswer, RayJobs, connect
 from regatta.testing.launchers import FakeLauncher
 
@@ -235,6 +242,16 @@ def test_a_start_that_ray_could_not_try_may_be_tried_again():
         return Response(404, text=f"Job {HANDLE} does not exist")
 
     with pytest.raises(HTTPStatusError):
+        over_http(ray).start(a_launch())
+
+
+def test_a_start_that_failed_inside_ray_is_told_apart_from_trouble_in_asking():
+    def ray(request):
+        if request.method == "POST":
+            return Response(500, text="Traceback:\nRecursionError: too deep")
+        return Response(404, text=f"Job {HANDLE} does not exist")
+
+    with pytest.raises(StartFailed, match=r"^RecursionError: too deep$"):
         over_http(ray).start(a_launch())
 
 
