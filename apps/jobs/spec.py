@@ -32,6 +32,18 @@ _CLUSTERS_OWN = frozenset({"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_CON
 _RAYS_OWN = frozenset({"_ray_commit", "_inject_current_ray"})  # which its clients add
 
 
+# What Ray itself refuses only while it starts the job, where it looks like a lost cluster.
+_SHAPES: Mapping[str, type | tuple[type, ...]] = {
+    "working_dir": str,
+    "py_modules": list,
+    "pip": (str, list, dict),
+    "uv": (str, list, dict),
+    "conda": (str, dict),
+    "config": dict,
+}
+_REMOTE = re.compile(r"(gcs|https|s3|gs|azure|abfss)://")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """A job as it is asked for; `services.submit_job` makes it one.
@@ -195,6 +207,21 @@ def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
             "bad_runtime_env",
             _("runtime_env has at most 64 KiB of JSON, and no zero bytes."),
             pointer=pointer,
+        )
+    for key, shapes in _SHAPES.items():
+        if key in runtime_env and not isinstance(runtime_env[key], shapes):
+            raise Refused(
+                "bad_runtime_env",
+                _("runtime_env's %(key)s is written otherwise; see Ray's documentation of it.")
+                % {"key": key},
+                pointer=f"{pointer}/{key}",
+            )
+    folders = [runtime_env.get("working_dir") or "", *(runtime_env.get("py_modules") or [])]
+    if any(folder and not _REMOTE.match(str(folder)) for folder in folders):
+        raise Refused(
+            "bad_runtime_env",
+            _("working_dir and py_modules name packages, such as gcs://…, s3://… or https://…"),
+            pointer=f"{pointer}/working_dir",
         )
 
 

@@ -475,3 +475,23 @@ def test_a_ray_id_is_taken_once_however_many_ask_at_once():
     assert sorted(map(str, told)) == sorted(
         [str(Job.objects.get().pk), *["submission_id_taken"] * 7]
     )
+
+
+@pytest.mark.parametrize(
+    "runtime_env",
+    [
+        {"pip": 5},
+        {"conda": ["a"]},
+        {"config": 5},
+        {"working_dir": 5},
+        {"working_dir": "/etc"},
+        {"working_dir": "file:///etc"},
+        {"py_modules": "gcs://a.zip"},
+        {"py_modules": ["/etc"]},
+    ],
+    ids=str,
+)
+def test_a_runtime_env_that_ray_would_choke_on_is_refused_at_submit(caller, runtime_env):
+    answer = caller.submit(runtime_env=runtime_env)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_runtime_env")
+    assert not Job.objects.exists()
