@@ -26,9 +26,12 @@ _LEFT = ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
 PATIENCE_MS = 120_000  # for machines that do much else besides
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Playwright runs a loop in this thread, in which Django would refuse to ask the database."""
+    """Playwright runs a loop in this thread, in which Django would refuse to ask the database.
+
+    It ends with the module, since no asynchronous test of another one could run while it lasts.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
