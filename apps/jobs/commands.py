@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from apps.jobs.models import Job
 
 _GIB = 1 << 30
+_SHELL = re.compile(r"[^\w ./:=,@%+-]")  # what a shell may take for more than a part of a word
 SAMPLE: Mapping[str, Any] = {
     "what": "command",
     "name": "main-job",
@@ -64,7 +66,7 @@ def as_ray(job: Job, *, address: str) -> str:
     named = {name: f"{SECRET_MARK}{secret}" for name, secret in job.secret_env.items()}
     if env := {**job.env, **named}:
         words.append("--runtime-env-json " + shlex.quote(json.dumps({"env_vars": env})))
-    return " \\\n  ".join([*words, f"-- {job.entrypoint}"])
+    return " \\\n  ".join([*words, f"-- {_for_ray(job.entrypoint)}"])
 
 
 def form_values(job: Job) -> dict[str, Any]:
@@ -93,6 +95,19 @@ def demand_of(values: Mapping[str, str]) -> dict[str, Decimal]:
     memory = _amount(values.get("memory_gib", "")) * _GIB
     cpus = _amount(values.get("cpus", ""))
     return {"cpus": cpus, "memory_bytes": memory, "chips": chips, **named}
+
+
+def _for_ray(entrypoint: str) -> str:
+    """The words from which Ray's command makes the entrypoint.
+
+    It joins them by `list2cmdline`, which puts words with spaces in double quotes and escapes
+    double quotes alone: the rest of what a shell reads within these is escaped here.
+    """
+    if not _SHELL.search(entrypoint):
+        return entrypoint
+    text = entrypoint if " " in entrypoint else f"{entrypoint} "
+    text = re.sub(r'\\+(?!\\|"|\Z)', lambda run: run[0] * 2, text)
+    return "bash -c " + shlex.quote(re.sub(r"[$`]", r"\\\g<0>", text))
 
 
 def _without_nothing(body: dict[str, Any]) -> dict[str, Any]:
