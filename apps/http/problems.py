@@ -173,4 +173,6 @@ class Problem(Schema):
     errors: list[dict[str, str]] | None = None
 
 
-PROBLEMS: dict[int, type[Problem]] = dict.fromkeys((400, 401, 403, 404, 409, 422), Problem)
+PROBLEMS: dict[int, type[Problem]] = dict.fromkeys(
+    (400, 401, 403, 404, 409, 413, 415, 422), Problem
+)
