@@ -70,6 +70,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     list_display = ["id", "handle", "state", "reason", "since", "next_look_at", "troubles"]
     list_filter = ["state", "reason"]
     list_select_related = ["job"]
+    exclude = ["sealed_secrets"]
     search_fields = ["job__name"]
     show_full_result_count = False
     ordering = ["-id"]

@@ -26,7 +26,6 @@ from apps.jobs import logs, selectors
 from apps.jobs.log_mask import Mask
 from apps.jobs.log_models import Ending
 from apps.jobs.logs import Addition, Followed
-from apps.jobs.models import Job
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +56,12 @@ class Tail:
         self.ending = ""
         self.ended = asyncio.Event()
         self.drained = asyncio.Event()
-        self._secrets = secrets
+        self.secrets = secrets
         self.begin()
 
     def begin(self) -> None:
         """A stream begins, at the start of the file."""
-        self._mask, self._read_bytes = Mask(self._secrets), 0
+        self._mask, self._read_bytes = Mask(self.secrets), 0
 
     def take(self, piece: bytes, *, last: bool = False) -> None:
         """The next bytes of the stream; those known already only tell how the line began."""
@@ -142,8 +141,7 @@ class Follower:
         for facts in held:
             if facts.attempt_id not in self._tails:
                 with suppress(Unreadable):  # not kept while its secrets cannot be masked
-                    job = Job.objects.get(pk=facts.job_id)
-                    secrets[facts.attempt_id] = selectors.secret_values(job).values()
+                    secrets[facts.attempt_id] = selectors.values_to_mask(facts.attempt_id)
         ids = {facts.cluster_id for facts in held}
         return held, secrets, {pk: clusters.endpoint(pk) for pk in ids}
 
@@ -193,6 +191,11 @@ class Follower:
         params = {"node_id": node, "filename": f"job-driver-{handle}.log", "lines": "-1"}
         if media == "stream":
             params["interval"] = str(_FILE_INTERVAL_S)
+        try:  # by now it was started: with which values is sealed
+            pk = tail.facts.attempt_id
+            tail.secrets = await self._in_thread(lambda: selectors.values_to_mask(pk))
+        except (Unreadable, DatabaseError) as error:
+            raise NotYet("its secrets cannot be masked") from error
         tail.begin()
         async with http.stream("GET", f"/api/v0/logs/{media}", params=params) as answer:
             if answer.status_code != httpx.codes.OK:

@@ -102,6 +102,8 @@ def add(token: uuid.UUID, additions: Iterable[Addition]) -> set[int]:
         given: list[Any] = [LEASE, *map(list, columns), token]
         cursor.execute(_EXTEND, given)
         kept = {pk for (pk,) in cursor.fetchall()}
+        ended = [one.attempt_id for one in new if one.ending and one.attempt_id in kept]
+        Attempt.objects.filter(pk__in=ended).exclude(sealed_secrets="").update(sealed_secrets="")
         LogChunk.objects.bulk_create(
             chunk for one in new if one.attempt_id in kept for chunk in _chunks(one)
         )

@@ -227,6 +227,7 @@ class Attempt(Stateful):
     """One try of a job. Its end is final; another try is another row.
 
     session: the one of the cluster in which it was placed. evidence: what the verdict rests on.
+    sealed_secrets: the values it was started with, sealed, until its log is kept to its ending.
     """
 
     MOVES = MOVES
@@ -237,6 +238,7 @@ class Attempt(Stateful):
     number = models.PositiveIntegerField(default=1)
     session = models.CharField(max_length=200, blank=True)
     evidence = models.JSONField(default=dict, blank=True)
+    sealed_secrets = models.TextField(default="", db_default="", blank=True)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

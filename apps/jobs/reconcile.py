@@ -6,6 +6,7 @@ Being placed is recorded before anything is started, so what is queued has never
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -23,6 +24,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, prefetch_related_objects
 from django.db.models.functions import Now
 
+from apps.accounts import vault
 from apps.clusters import selectors as clusters
 from apps.costs.services import start_meter, stop_meter
 from apps.jobs import selectors, services
@@ -143,7 +145,9 @@ def _act(decision: Decision, attempt: Attempt, place: Place) -> None:
     if place.launcher is None or decision.act is None:
         return
     if decision.act is Act.START:
-        place.launcher.start(_launch(attempt))
+        launch = _launch(attempt)
+        _keep_for_masks(attempt, launch)
+        place.launcher.start(launch)
     else:
         place.launcher.stop(attempt.handle)
 
@@ -266,6 +270,15 @@ def _secrets(job: Job) -> dict[str, str]:
     if missing := sorted(set(job.secret_env.values()) - set(values)):
         raise InputMissing(f"secret {missing[0]}")
     return {variable: values[name] for variable, name in job.secret_env.items()}
+
+
+def _keep_for_masks(attempt: Attempt, launch: Launch) -> None:
+    """Seal the secrets before they can be written to a log: they may change while it runs."""
+    variables = launch.runtime_env["env_vars"]
+    used = selectors.values_used(attempt)  # an earlier try to start may have had others
+    if new := {variables[name] for name in attempt.job.secret_env} - used:
+        sealed = vault.seal(json.dumps(sorted(used | new)))
+        Attempt.objects.filter(pk=attempt.pk, log__ending="").update(sealed_secrets=sealed)
 
 
 def _ours(attempt: Attempt) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -125,11 +126,22 @@ def secrets(team: Team) -> QuerySet[Secret]:
 
 
 def secret_values(job: Job) -> dict[str, str]:
-    """The values of a job's secrets by the secret's name, for its environment and its log's
-    scrubbing; a secret that was deleted meanwhile is left out."""
+    """The present values of a job's secrets by the secret's name; a deleted one is left out."""
     wanted = set(job.secret_env.values())
     rows = Secret.objects.filter(team_id=job.team_id, name__in=wanted) if wanted else []
     return {row.name: vault.open_(row.sealed) for row in rows}
+
+
+def values_used(attempt: Attempt) -> set[str]:
+    """The values of secrets that an attempt was started with, until its log has its ending."""
+    sealed = attempt.sealed_secrets
+    return set(json.loads(vault.open_(sealed))) if sealed else set()
+
+
+def values_to_mask(attempt_id: int) -> set[str]:
+    """What a log must not show: the secrets as they are, and as they were when it started."""
+    attempt = Attempt.objects.select_related("job").get(pk=attempt_id)
+    return values_used(attempt) | set(secret_values(attempt.job).values())
 
 
 def amounts(offer: clusters.Capacity) -> Amounts:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from jobs import World, a_job, the_attempt
 from ray_logs import RayLogs, a_running_attempt, ending, following, stored, wait_until
 
 from apps.clusters.models import Cluster
@@ -194,6 +195,30 @@ def test_secrets_of_the_job_are_starred_out_before_they_are_kept(ray):
     with following():
         wait_until(lambda: stored(attempt) == len(ray.files[attempt.handle]))
     assert kept(attempt) == b"HF_TOKEN=************\nAuthorization: Bearer ***\n"
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["deleted", "rotated"])
+def test_a_secret_changed_while_a_job_runs_is_starred_out_as_it_was(ray, deleted):
+    idle = a_running_attempt(ray)
+    cluster, team = idle.job.cluster, idle.job.team
+    services.set_secret(team=team, name="hf", value="s3cret-value", actor="test")
+    job = a_job(cluster, secret_env={"HF_TOKEN": "hf"})
+    World().sweep(3)
+    attempt = the_attempt(job)
+    assert attempt.sealed_secrets != ""
+    assert "s3cret" not in attempt.sealed_secrets
+    if deleted:
+        services.delete_secret(services.selectors.secrets(team).get(), actor="test")
+    else:
+        services.set_secret(team=team, name="hf", value="another-one", actor="test")
+    ray.write(attempt.handle, b"HF_TOKEN=s3cret-value\n")
+    with following():
+        wait_until(lambda: stored(attempt) == len(ray.files[attempt.handle]))
+        end(attempt)
+        wait_until(lambda: ending(attempt))
+    assert kept(attempt) == b"HF_TOKEN=************\n"
+    attempt.refresh_from_db()
+    assert attempt.sealed_secrets == ""
 
 
 def test_hostile_bytes_are_kept_as_they_are_and_shown_harmlessly(ray):
