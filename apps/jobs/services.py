@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connection, transaction
@@ -18,7 +19,7 @@ from apps.accounts import vault
 from apps.accounts.services import audit
 from apps.clusters import selectors as clusters
 from apps.http.problems import Refused
-from apps.jobs import selectors
+from apps.jobs import selectors, texts
 from apps.jobs.models import QUEUED, Attempt, Job, Package, Secret, Source
 from apps.jobs.spec import SECRET_NAME, JobSpec, check
 from apps.lifecycle.nudge import announce, nudge
@@ -407,8 +408,11 @@ def _check_fits(job: Job) -> None:
         if not fits({name: amount}, capacity):
             raise Refused(
                 "never_fits",
-                _("The job asks for %(asked)s of %(name)s, and the whole cluster has %(has)s.")
-                % {"asked": f"{amount.normalize():f}", "name": name, "has": capacity.get(name, 0)},
+                _("The job asks for %(asked)s, and the whole cluster has %(has)s.")
+                % {
+                    "asked": texts.amount(name, amount, rounding=ROUND_UP),
+                    "has": texts.amount(name, capacity.get(name, Decimal(0)), rounding=ROUND_DOWN),
+                },
                 pointer="/chips" if name.startswith("chip") else f"/{name}",
             )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.http.looks import Look
@@ -116,3 +118,16 @@ def sentence(reason: str) -> Words:
 def next_step(reason: str) -> Words:
     """What to do about it; empty when there is nothing to do."""
     return WHY.get(reason, ("", ""))[1]
+
+
+def amount(name: str, many: Decimal, *, rounding: str) -> str:
+    """So much of what a job can ask for, by its name in `Job.demand`. rounding: of GiB."""
+    if name == "memory_bytes":
+        gib = (many / (1 << 30)).quantize(Decimal("0.001"), rounding=rounding)
+        return gettext("%(gib)s GiB of memory") % {"gib": f"{gib.normalize():f}"}
+    number = f"{many.normalize():f}"
+    if name == "cpus":
+        return gettext("%(number)s CPUs") % {"number": number}
+    if kind := name.partition(":")[2]:
+        return gettext("%(number)s chips of kind %(kind)s") % {"number": number, "kind": kind}
+    return gettext("%(number)s chips") % {"number": number}

@@ -145,6 +145,19 @@ BAD = [
 ]
 
 
+NEVER_FITS = [
+    ({"cpus": 9}, "9 CPUs", "8 CPUs"),
+    ({"memory_bytes": (1 << 44) + 1}, "16384.001 GiB of memory", "4 GiB of memory"),
+    ({"chips": 2}, "2 chips", "0 chips"),
+]
+
+
+@pytest.mark.parametrize(("resources", "asked", "has"), NEVER_FITS)
+def test_what_never_fits_is_told_in_words(caller, resources, asked, has):
+    told = caller.submit(resources=resources).json()["detail"]
+    assert told == f"The job asks for {asked}, and the whole cluster has {has}."
+
+
 @pytest.mark.parametrize(("body", "code", "pointer"), BAD)
 def test_bad_input_is_told_and_changes_nothing(caller, body, code, pointer):
     before = everything()
