@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import expect, sync_playwright
 
-_SIZE = {"width": 1280, "height": 1000}
+_SIZE = {"width": 1280, "height": 1240}
 
 
 def main(link: str, path: str, folder: Path) -> None:
