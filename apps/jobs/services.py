@@ -422,10 +422,7 @@ def _check_quota(team: Team, draft: Draft) -> None:
     if kept + draft.size_bytes > PACKAGES_BYTES_MOST:
         raise Refused(
             "packages_full",
-            _(
-                "The team's packages fill their %(most)d GiB: use one that is there, or ask an "
-                "admin to delete old ones."
-            )
+            _("The team's packages fill their %(most)d GiB: use one that is there.")
             % {"most": PACKAGES_BYTES_MOST >> 30},
             status=409,
         )

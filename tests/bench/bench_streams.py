@@ -26,7 +26,7 @@ AT_ONCE = 20  # streams that open at the same time
 
 
 def main() -> None:
-    with a_portal() as portal:
+    with a_portal(REGATTA_WEB_PROCESSES="1") as portal:
         enter(portal.at.home)
         web = psutil.Process(portal.pid("web"))
         attempts = running_attempts(portal)

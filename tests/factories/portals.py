@@ -92,11 +92,11 @@ class RunningPortal:
 
 
 @contextlib.contextmanager
-def a_portal() -> Iterator[RunningPortal]:
-    """Started, and stopped with all that it started."""
+def a_portal(**extra: str) -> Iterator[RunningPortal]:
+    """Started, and stopped with all that it started. extra: of its environment."""
     home = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     at = Portal(home=home, port=_a_free_port())
-    environ = _environ(at)
+    environ = _environ(at) | extra
     with (home / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "regatta.cli", "up", "--port", str(at.port)],
