@@ -19,6 +19,7 @@ import httpx
 from django.conf import settings
 from django.utils import timezone
 
+from apps.accounts.vault import Unreadable
 from apps.clusters import selectors as clusters
 from apps.insights.models import NodeSample
 from regatta.providers.local.usage import Meter, NodeUsage
@@ -54,7 +55,7 @@ def sample() -> None:
     asked = [
         (one.pk, end, clusters.live_nodes(one.pk))
         for one in live
-        if (end := clusters.endpoint(one.pk))
+        if (end := _endpoint(one.pk))
     ]
     if not asked:
         return
@@ -68,6 +69,16 @@ def sample() -> None:
                 if node.address in seen
             ]
             NodeSample.objects.bulk_create(rows)
+
+
+def _endpoint(cluster_id: int) -> clusters.Endpoint | None:
+    try:
+        return clusters.endpoint(cluster_id)
+    except Unreadable as error:
+        log.warning(
+            "no sample: %s", error, extra={"action": "sample_failed", "cluster": cluster_id}
+        )
+        return None
 
 
 def _ask(cluster_id: int, endpoint: clusters.Endpoint) -> Mapping[str, Seen]:

@@ -8,6 +8,7 @@ bytes. A stream always begins at the file's start: what is kept already is skipp
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import uuid
@@ -26,6 +27,7 @@ from apps.jobs import logs, selectors
 from apps.jobs.log_mask import Mask
 from apps.jobs.log_models import Ending
 from apps.jobs.logs import Addition, Followed
+from regatta.rayjobs.client import ANSWER_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,36 @@ class NotYet(Exception):
 def follow(stop: threading.Event) -> None:
     """Keep the logs of whatever runs, until told to stop."""
     asyncio.run(Follower(stop).run())
+
+
+def _endpoint(cluster_id: int) -> Endpoint | None:
+    """None also while its token cannot be read: that stops the logs of no other cluster."""
+    try:
+        return clusters.endpoint(cluster_id)
+    except Unreadable as error:
+        log.warning("no logs: %s", error, extra={"action": "log_waits", "cluster": cluster_id})
+        return None
+
+
+async def _driver_node(http: httpx.AsyncClient, handle: str) -> str:
+    """Where the driver of a job runs; empty before it has started.
+
+    Raises: NotYet when the answer is not about that job.
+    """
+    body = bytearray()
+    async with http.stream("GET", f"/api/jobs/{handle}") as answer:
+        answer.raise_for_status()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) > ANSWER_BYTES:
+                raise NotYet(f"the job's answer has more than {ANSWER_BYTES} bytes")
+    job = json.loads(body)
+    if not isinstance(job, dict) or job.get("submission_id") != handle:
+        raise NotYet("the answer is not about the job that was asked for")
+    node = job.get("driver_node_id") or ""
+    if not isinstance(node, str):
+        raise NotYet("the job's node is no text")
+    return node
 
 
 class Tail:
@@ -143,7 +175,7 @@ class Follower:
                 with suppress(Unreadable):  # not kept while its secrets cannot be masked
                     secrets[facts.attempt_id] = selectors.values_to_mask(facts.attempt_id)
         ids = {facts.cluster_id for facts in held}
-        return held, secrets, {pk: clusters.endpoint(pk) for pk in ids}
+        return held, secrets, {pk: _endpoint(pk) for pk in ids}
 
     async def _keep(self, tail: Tail) -> None:
         """Stream a log until its attempt ends, then read the rest."""
@@ -184,8 +216,7 @@ class Follower:
             raise NotYet("the cluster is not ready")
         http = self._client(endpoint)
         handle = tail.facts.handle
-        job = (await http.get(f"/api/jobs/{handle}")).raise_for_status().json()
-        node = job.get("driver_node_id")
+        node = await _driver_node(http, handle)
         if not node and not tail.facts.ended:
             raise NotYet("its driver has not started")
         params = {"node_id": node, "filename": f"job-driver-{handle}.log", "lines": "-1"}

@@ -81,13 +81,17 @@ def stop_strays(*, places: Places) -> None:
     """End work that still runs though its attempt ended lately without the cluster's word."""
     rows = Attempt.objects.filter(state__in=["stopped", "lost"])
     lately = rows.filter(ended_at__gt=Now() - _STRAY_AFTER_END).exclude(session="")
+    troubled: set[int] = set()  # each further look there would wait as long
     for attempt in lately.select_related("job"):
+        if attempt.job.cluster_id in troubled:
+            continue
         try:
             launcher = places(attempt.job.cluster_id).launcher
             if launcher and launcher.look(attempt.handle).seen in engine.LIVE:
                 launcher.stop(attempt.handle)
                 log.warning("stopped", extra={"action": "stray_stopped", "attempt": attempt.pk})
         except Exception:  # one cluster's trouble must not hold up the others
+            troubled.add(attempt.job.cluster_id)
             log.exception("no look", extra={"action": "stray_unseen", "attempt": attempt.pk})
 
 

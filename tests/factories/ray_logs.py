@@ -33,7 +33,10 @@ class Request(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != "Bearer head":
             return self._answer(401, b"")
         if address.path.startswith("/api/jobs/"):
-            return self._answer(200, json.dumps({"driver_node_id": "node"}).encode())
+            about = {"driver_node_id": "node", "submission_id": address.path.split("/")[-1]}
+            if self.ray.nonsense:
+                self.ray.nonsense_told.set()
+            return self._answer(200, self.ray.nonsense or json.dumps(about).encode())
         query = parse_qs(address.query)
         handle = query["filename"][0].removeprefix("job-driver-").removesuffix(".log")
         assert query["lines"] == ["-1"]
@@ -74,6 +77,8 @@ class RayLogs:
         self.files = {}
         self.streams = 0  # that were opened
         self.cuts = 0
+        self.nonsense = b""  # answered of every job
+        self.nonsense_told = threading.Event()
         self.closed = threading.Event()
         self.changed = threading.Condition()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Request, self))

@@ -223,3 +223,12 @@ def test_an_old_sample_says_nothing_about_now():
     fresh = a_sample(now - timedelta(seconds=10), node_id=2)
     a_sample(now - timedelta(seconds=20), node_id=2)
     assert selectors.latest_samples(5) == {2: fresh}
+
+
+def test_a_cluster_whose_token_cannot_be_read_spoils_no_other_sample():
+    with a_head(ray_answers()) as address:
+        spoiled, _ = a_watched_cluster(address)
+        type(spoiled).objects.filter(pk=spoiled.pk).update(token="spoiled")
+        cluster, _ = a_watched_cluster(address)
+        watch.sample()
+    assert NodeSample.objects.get().cluster_id == cluster.pk

@@ -429,6 +429,20 @@ def test_work_that_still_runs_after_its_attempt_ended_is_ended(world):
     assert world.launcher.look(handle).seen is Seen.STOPPED
 
 
+def test_a_hung_cluster_is_asked_for_strays_once_a_pass(world):
+    cluster, asked = a_cluster_of(), []
+    for _ in range(3):
+        a_job(cluster)
+    Attempt.objects.update(state="lost", session="1", ended_at=Now())
+
+    def hung(cluster_id):
+        asked.append(cluster_id)
+        raise TimeoutError
+
+    reconcile.stop_strays(places=hung)
+    assert asked == [cluster.pk]
+
+
 def test_turns_and_leases_go_by_the_clock_of_the_database(world):
     a_job()
     reconcile.sweep(places=world.places, now=Now())

@@ -251,3 +251,22 @@ def test_reading_is_bounded_and_goes_on_where_it_stopped(ray):
         piece.data for piece in logs.all_pieces(attempt.pk, start=99_995, until=100_005)
     )
     assert part == b"5678901234"
+
+
+def test_a_cluster_whose_token_cannot_be_read_stops_the_logs_of_no_other(ray):
+    spoiled, attempt = a_running_attempt(ray), a_running_attempt(ray)
+    Cluster.objects.filter(pk=spoiled.job.cluster_id).update(token="spoiled")
+    ray.write(attempt.handle, b"read all the same\n")
+    with following():
+        all_is_kept(ray, attempt)
+
+
+@pytest.mark.parametrize("nonsense", [b"[]", b"{}", b" " * ((1 << 20) + 1) + b"{}"])
+def test_an_answer_that_is_not_about_the_job_is_asked_for_again(ray, nonsense):
+    attempt = a_running_attempt(ray)
+    ray.write(attempt.handle, b"kept later\n")
+    ray.nonsense = nonsense
+    with following():
+        wait_until(ray.nonsense_told.is_set)
+        ray.nonsense = b""
+        all_is_kept(ray, attempt)
