@@ -53,9 +53,7 @@ def sample() -> None:
     """One look at every node of every live cluster."""
     live = clusters.live_clusters()
     asked = [
-        (one.pk, end, clusters.live_nodes(one.pk))
-        for one in live
-        if (end := _endpoint(one.pk))
+        (one.pk, end, clusters.live_nodes(one.pk)) for one in live if (end := _endpoint(one.pk))
     ]
     if not asked:
         return
