@@ -226,6 +226,9 @@ def _listen(portal: Portal) -> socket.socket:
     family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by each connection; asyncio does not set it for a socket it did not open, and
+    # the kernel would hold back the end of an answer for 40 ms (Nagle against delayed ACKs).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind((portal.host, portal.port))
         listener.listen(2048)
