@@ -17,12 +17,13 @@ from apps.accounts.schemas import (
     AuditPage,
     MemberIn,
     MemberOut,
+    MemberPage,
     MeOut,
     NewMemberOut,
     NewTokenOut,
     RoleIn,
     TokenIn,
-    TokenOut,
+    TokenPage,
 )
 from apps.accounts.scopes import Scope
 from apps.http.paging import page
@@ -42,28 +43,34 @@ def me(request: PortalRequest) -> dict[str, Any]:
     }
 
 
-@router.get("/tokens", auth=allow(None), response={200: list[TokenOut], **PROBLEMS})
-def list_tokens(request: PortalRequest) -> list[dict[str, Any]]:
-    """The caller's own tokens in this team."""
-    return [_token(token) for token in selectors.tokens(request.team, user=request.user)]
+@router.get("/tokens", auth=allow(Scope.TEAM_READ), response={200: TokenPage, **PROBLEMS})
+def list_tokens(
+    request: PortalRequest, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """The caller's own tokens in this team that are not revoked, newest first."""
+    mine = selectors.tokens(request.team, user=request.user)
+    found = page(mine, cursor=cursor, limit=limit)
+    return {"items": [_token(token) for token in found.items], "next": found.next}
 
 
-@router.post("/tokens", auth=allow(None), response={201: NewTokenOut, **PROBLEMS})
+@router.post("/tokens", auth=allow(Scope.TOKENS_WRITE), response={201: NewTokenOut, **PROBLEMS})
 def create_token(request: PortalRequest, body: TokenIn) -> Status[dict[str, Any]]:
     """A new token; its secret is in this answer alone, and its scopes are among the caller's."""
-    wanted = set(body.scopes) & set(request.scopes)
     token, secret = services.create_token(
         user=request.user,
         team=request.team,
         name=body.name,
-        scopes=wanted if wanted == set(body.scopes) else [],
+        scopes=body.scopes,
+        held=request.scopes,
         days=body.days,
         actor=request.actor,
     )
     return Status(201, _token(token) | {"token": secret})
 
 
-@router.delete("/tokens/{int:pk}", auth=allow(None), response={204: None, **PROBLEMS})
+@router.delete(
+    "/tokens/{int:pk}", auth=allow(Scope.TOKENS_WRITE), response={204: None, **PROBLEMS}
+)
 def revoke_token(request: PortalRequest, pk: int) -> Status[None]:
     """End one of the caller's tokens at once."""
     token = get_object_or_404(ApiToken, pk=pk, team=request.team, user=request.user)
@@ -71,10 +78,13 @@ def revoke_token(request: PortalRequest, pk: int) -> Status[None]:
     return Status(204, None)
 
 
-@router.get("/members", auth=allow(Scope.TEAM_READ), response={200: list[MemberOut], **PROBLEMS})
-def list_members(request: PortalRequest) -> list[dict[str, Any]]:
-    """Who is in the team."""
-    return [_member(row) for row in selectors.members(request.team)]
+@router.get("/members", auth=allow(Scope.TEAM_READ), response={200: MemberPage, **PROBLEMS})
+def list_members(
+    request: PortalRequest, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Who is in the team, the newest first."""
+    found = page(selectors.members(request.team), cursor=cursor, limit=limit)
+    return {"items": [_member(row) for row in found.items], "next": found.next}
 
 
 @router.post("/members", auth=allow(Scope.TEAM_WRITE), response={201: NewMemberOut, **PROBLEMS})
@@ -117,7 +127,6 @@ def audit_record(
 
 def _token(token: ApiToken) -> dict[str, Any]:
     names = ["id", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at"]
-    token.refresh_from_db(fields=["created_at"])
     return {name: getattr(token, name) for name in names} | {"user": token.user.username}
 
 

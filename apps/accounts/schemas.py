@@ -40,6 +40,11 @@ class TokenOut(Schema):
     last_used_at: datetime | None
 
 
+class TokenPage(Schema):
+    items: list[TokenOut]
+    next: str | None
+
+
 class NewTokenOut(TokenOut):
     token: str
 
@@ -58,6 +63,11 @@ class MemberOut(Schema):
     username: str
     name: str
     role: str
+
+
+class MemberPage(Schema):
+    items: list[MemberOut]
+    next: str | None
 
 
 class NewMemberOut(MemberOut):

@@ -19,6 +19,7 @@ class Scope(TextChoices):
     COST_WRITE = "cost:write", _("set prices")
     TEAM_READ = "team:read", _("see members and the audit record")
     TEAM_WRITE = "team:write", _("invite and change members")
+    TOKENS_WRITE = "tokens:write", _("make and revoke tokens")
 
 
 class Role(TextChoices):
@@ -30,10 +31,12 @@ class Role(TextChoices):
     BILLING = "billing", _("Billing viewer")
 
 
-_READ = frozenset({Scope.CLUSTERS_READ, Scope.JOBS_READ, Scope.COST_READ, Scope.TEAM_READ})
+# Whoever is in a team manages tokens of their own; a token does so only if it was made for that.
+_ANYBODY = frozenset({Scope.TEAM_READ, Scope.COST_READ, Scope.CLUSTERS_READ, Scope.TOKENS_WRITE})
+_SEES_JOBS = _ANYBODY | {Scope.JOBS_READ}
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.OWNER: frozenset(Scope),
-    Role.MEMBER: _READ | {Scope.CLUSTERS_WRITE, Scope.JOBS_WRITE},
-    Role.VIEWER: _READ,
-    Role.BILLING: frozenset({Scope.COST_READ, Scope.CLUSTERS_READ, Scope.TEAM_READ}),
+    Role.MEMBER: _SEES_JOBS | {Scope.CLUSTERS_WRITE, Scope.JOBS_WRITE},
+    Role.VIEWER: _SEES_JOBS,
+    Role.BILLING: _ANYBODY,
 }

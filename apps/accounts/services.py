@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -68,14 +68,17 @@ def create_token(
     team: Team,
     name: str,
     scopes: Iterable[str],
+    held: Collection[str] | None = None,
     days: int = TOKEN_DAYS,
     actor: str,
 ) -> tuple[ApiToken, str]:
     """A token for `user` in `team`, and its secret, which is shown now and never again.
 
-    Raises: Refused for scopes that the user does not hold, or a life out of 1..365 days.
+    held: what the asker may do, whose token may do no more; all that the user may if None.
+    Raises: Refused for scopes that are not held, or a life out of 1..365 days.
     """
-    wanted, held = set(scopes), selectors.scopes_in(user, team)
+    wanted = set(scopes)
+    held = selectors.scopes_in(user, team) if held is None else held
     if not wanted or not wanted <= set(held):
         raise Refused(
             "bad_scopes",

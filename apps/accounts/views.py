@@ -130,7 +130,7 @@ def member(request: PortalRequest, pk: int) -> HttpResponse:
     return redirect("accounts:team", request.team.slug)
 
 
-@access(Scope.TEAM_READ)
+@access(Scope.TEAM_READ, write=Scope.TOKENS_WRITE)
 @never_cache
 @require_http_methods(["GET", "POST"])
 def tokens(request: PortalRequest) -> HttpResponse:
@@ -155,7 +155,7 @@ def tokens(request: PortalRequest) -> HttpResponse:
     )
 
 
-@access(Scope.TEAM_READ)
+@access(Scope.TOKENS_WRITE)
 @require_POST
 def revoke(request: PortalRequest, pk: int) -> HttpResponse:
     """End a token at once: one's own, or as an owner anybody's."""

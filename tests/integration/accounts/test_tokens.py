@@ -94,11 +94,46 @@ def test_a_token_beyond_its_user_is_refused_and_nothing_is_kept(scopes, days, co
 
 def test_a_token_cannot_make_one_that_may_more(client):
     team = a_team()
-    secret = a_token(team, scopes=["jobs:read"])
+    secret = a_token(team, scopes=["jobs:read", "tokens:write"])
     body = {"name": "more", "scopes": ["jobs:read", "jobs:write"]}
     answer = client.post("/api/v1/tokens", body, content_type="application/json", **bearer(secret))
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_scopes")
+    assert answer.json()["detail"].endswith("of those you hold: jobs:read, tokens:write.")
     assert ApiToken.objects.count() == 1
+
+
+def test_a_token_made_for_it_makes_a_successor_that_may_the_same(client):
+    team = a_team()
+    secret = a_token(team, scopes=["jobs:read", "tokens:write"])
+    body = {"name": "next", "scopes": ["jobs:read", "tokens:write"], "days": 30}
+    answer = client.post("/api/v1/tokens", body, content_type="application/json", **bearer(secret))
+    assert answer.status_code == 201
+    made = answer.json()
+    assert made["created_at"] < made["expires_at"]
+    assert selectors.caller_of_token(made["token"]).scopes == {Scope.JOBS_READ, Scope.TOKENS_WRITE}
+
+
+def test_a_token_of_reading_neither_makes_tokens_nor_ends_others(client):
+    team = a_team()
+    a_token(team)
+    other = ApiToken.objects.get()
+    reading = bearer(a_token(team, scopes=[s for s in Scope.values if s.endswith(":read")]))
+    body = {"name": "next", "scopes": ["jobs:read"]}
+    made = client.post("/api/v1/tokens", body, content_type="application/json", **reading)
+    ended = client.delete(f"/api/v1/tokens/{other.pk}", **reading)
+    assert (made.status_code, ended.status_code) == (403, 403)
+    assert ApiToken.objects.filter(revoked_at=None).count() == 2
+
+
+def test_lists_of_people_and_tokens_come_in_pages_like_all_others(client):
+    team = a_team()
+    made = [a_token(team) for _ in range(2)]
+    a_member(team)
+    for what in ("tokens", "members"):
+        first = client.get(f"/api/v1/{what}?limit=1", **bearer(made[0])).json()
+        rest = client.get(f"/api/v1/{what}?cursor={first['next']}", **bearer(made[0])).json()
+        assert (len(first["items"]), len(rest["items"]), rest["next"]) == (1, 1, None)
+        assert first["items"][0]["id"] > rest["items"][0]["id"]
 
 
 def test_somebody_elses_token_cannot_be_revoked(client):
