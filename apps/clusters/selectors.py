@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -126,11 +127,21 @@ def node_kind(provider: str, chip: str = "") -> str:
     return f"{provider}:{chip}" if chip else provider
 
 
-def node_lifetimes(cluster_id: int) -> list[NodeLifetime]:
-    """Every node that a cluster ever had, by when it began."""
-    began = Node.objects.filter(cluster=cluster_id, started_at__isnull=False)
-    rows = began.order_by("started_at", "pk").values_list("kind", "started_at", "ended_at")
-    return [NodeLifetime(kind=kind, started_at=start, ended_at=end) for kind, start, end in rows]
+def node_lifetimes(
+    *, ids: Collection[int] = (), team_id: int | None = None, since: datetime | None = None
+) -> dict[int, list[NodeLifetime]]:
+    """Every node that these clusters, or a team's, had after `since` (None: ever), by cluster."""
+    began = Node.objects.filter(started_at__isnull=False)
+    rows = began.filter(cluster__team=team_id) if team_id else began.filter(cluster__in=ids)
+    if since is not None:
+        rows = rows.filter(Q(ended_at=None) | Q(ended_at__gt=since))
+    lifetimes: dict[int, list[NodeLifetime]] = defaultdict(list)
+    values = rows.order_by("started_at", "pk").values_list(
+        "cluster", "kind", "started_at", "ended_at"
+    )
+    for cluster, kind, start, end in values:
+        lifetimes[cluster].append(NodeLifetime(kind=kind, started_at=start, ended_at=end))
+    return lifetimes
 
 
 def live_clusters() -> list[LiveCluster]:

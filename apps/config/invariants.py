@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.apps import apps as registry
@@ -17,13 +16,11 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from apps.costs import selectors as costs
 from regatta import providers
 from regatta.lifecycle import attempt, cluster
 from regatta.providers.provider import ProviderTrouble
 
 _SHOWN = 5
-_WITHIN = Decimal("1.001")
 _LATE = "interval '15 minutes'"
 _SWEPT_WITHIN = timedelta(minutes=15)
 
@@ -144,6 +141,17 @@ INVARIANTS = (
            AND tstzrange(a.started_at, a.stopped_at) && tstzrange(b.started_at, b.stopped_at)""",
     ),
     Invariant(
+        "I7",
+        "Meters that run on though no node of their cluster has for 15 minutes",
+        f"""SELECT DISTINCT m.name FROM costs_meter m
+            WHERE m.stopped_at IS NULL AND m."on" LIKE 'clusters.cluster:%' AND NOT EXISTS (
+              SELECT FROM clusters_node n
+              WHERE n.cluster_id = split_part(m."on", ':', 2)::bigint AND n.started_at IS NOT NULL
+              AND (n.ended_at IS NULL OR n.ended_at > now() - {_LATE}))""",
+        advice=_LOOK,
+        severity="warning",
+    ),
+    Invariant(
         "I8",
         "Jobs that were to stop more than 15 minutes ago and have not, without saying why",
         f"""SELECT 'jobs.job:' || j.id FROM jobs_job j
@@ -183,7 +191,6 @@ def broken() -> Iterator[Finding]:
         if names:
             yield _finding(invariant, names)
     yield from _strays()
-    yield from _books()
 
 
 def _finding(invariant: Invariant, names: list[str]) -> Finding:
@@ -219,19 +226,4 @@ def _strays() -> Iterator[Finding]:
                 "error",
                 f"Nodes that run and that no row wants: {', '.join(strays[:_SHOWN])}",
                 "The next sweep of a running portal ends them: start `regatta up`.",
-            )
-
-
-def _books() -> Iterator[Finding]:
-    """I7: no cluster's jobs cost more than the cluster."""
-    rows: Any = registry.get_model("clusters", "Cluster")
-    for cluster_id in rows.objects.values_list("pk", flat=True):
-        books = costs.cluster_books(cluster_id)
-        total, jobs = books.total.usd, books.jobs.usd
-        if total is not None and jobs is not None and jobs > total * _WITHIN:
-            yield Finding(
-                "I7",
-                "error",
-                f"The jobs of clusters.cluster:{cluster_id} cost {jobs} USD, the cluster {total}",
-                "Compare its meters with its nodes' lives in the admin console.",
             )

@@ -58,7 +58,13 @@ class PriceInterval(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.usd_per_hour} USD/h"
+        return f"{self.kind}: {self.written} USD/h"
+
+    @property
+    def written(self) -> str:
+        """The price to the cent, and further where there is more to tell: 0.10, 0.123456."""
+        _, _, exponent = self.usd_per_hour.normalize().as_tuple()
+        return f"{self.usd_per_hour:.{max(2, -int(exponent))}f}"
 
 
 class Meter(models.Model):
@@ -68,7 +74,7 @@ class Meter(models.Model):
     """
 
     name = models.CharField(max_length=80)
-    on = models.CharField(max_length=80, blank=True, db_index=True)
+    on = models.CharField(max_length=80, blank=True)
     team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT)
     kind = models.CharField(max_length=80)
     quantity = models.DecimalField(max_digits=14, decimal_places=6, default=Decimal(1))
@@ -76,7 +82,10 @@ class Meter(models.Model):
     stopped_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["name"], name="meter_of_name")]
+        indexes = [
+            models.Index(fields=["name"], name="meter_of_name"),
+            models.Index(fields=["on", "stopped_at"], name="meter_on_until"),
+        ]
         constraints = [
             CheckConstraint(condition=Q(quantity__gte=0), name="meter_not_negative"),
             CheckConstraint(

@@ -14,7 +14,6 @@ from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
 from apps.costs import selectors
 from apps.costs.models import Basis
-from apps.costs.selectors import Summary
 from apps.http.pages import render_page
 
 _HOURS_A_MONTH = 730  # 365 days in twelve parts
@@ -26,8 +25,9 @@ _MOST_NODES = 10_000
 def overview(request: PortalRequest) -> HttpResponse:
     """What the team spends, on which cluster, at which prices."""
     summary = selectors.summary(request.team.pk)
-    names = clusters.names(list(clusters.ids_of_team(request.team.pk)))
-    books = [_of_cluster(pk, name, summary) for pk, name in sorted(names.items(), reverse=True)]
+    names = clusters.names(list(summary.by_cluster))
+    newest_first = sorted(summary.by_cluster.items(), reverse=True)
+    books = [{"pk": pk, "name": names[pk], "month": books} for pk, books in newest_first]
     context = {
         "summary": summary,
         "books": books,
@@ -41,7 +41,7 @@ def overview(request: PortalRequest) -> HttpResponse:
 @require_GET
 def cluster(request: PortalRequest, pk: int) -> HttpResponse:
     """What one cluster has cost so far, and what of it no job used."""
-    if pk not in set(clusters.ids_of_team(request.team.pk)):
+    if clusters.team_id(pk) != request.team.pk:
         raise Http404
     books = selectors.cluster_books(pk)
     part = request.GET.get("form", "")
@@ -68,15 +68,6 @@ def estimate(request: PortalRequest) -> HttpResponse:
         "form": request.GET.get("form", ""),
     }
     return render_page(request, "costs/estimate.html", context, part="estimate")
-
-
-def _of_cluster(pk: int, name: str, summary: Summary) -> dict[str, Any]:
-    return {
-        "pk": pk,
-        "name": name,
-        "ever": selectors.cluster_books(pk),
-        "month": selectors.cluster_books(pk, start=summary.month_from),
-    }
 
 
 def _number(text: str) -> int | None:

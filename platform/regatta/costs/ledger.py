@@ -5,15 +5,19 @@ Amounts stay fractions until they are shown, so that cutting a span in two never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate, pairwise
 
 from regatta.costs.prices import PriceInterval
 
 _HOUR_US = 3_600_000_000
+_FINE = 12  # decimals of a granted part, rounded down: without a bound, exact sums grow endless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +86,10 @@ class Books:
 
     @property
     def idle_usd(self) -> Decimal | None:
-        """What no job used; None while a price is unknown, negative only by a fault."""
+        """What no job used; None while a price is unknown."""
         if self.total.gaps or self.jobs.gaps:
             return None
         return Cost(amount=self.total.amount - self.jobs.amount).known_usd
-
-    def balance(self, *, tolerance: Fraction = Fraction(1, 1000)) -> bool:
-        """Whether jobs were charged no more than the cluster cost, but for `tolerance` of it."""
-        return self.jobs.amount <= self.total.amount * (1 + tolerance)
 
 
 def total(costs: Iterable[Cost]) -> Cost:
@@ -114,6 +114,67 @@ def cost_of(use: Use, prices: Iterable[PriceInterval]) -> Cost:
     if at < use.end:
         gaps.append(Gap(kind=use.kind, from_at=at, to_at=use.end))
     return Cost(amount=amount, gaps=tuple(gaps) if use.quantity else ())
+
+
+def divide(
+    nodes: Iterable[Use], claims: Sequence[Use], prices: Mapping[str, Sequence[PriceInterval]]
+) -> list[Cost]:
+    """What each claim on the nodes costs, in their order, and together never more than the nodes.
+
+    Where more of a kind is claimed than there is, each claim is granted the same part of itself:
+    after the loss of a node until it is replaced, or as two jobs claim their largest shares, one
+    of CPUs and one of memory. What has no node costs nothing.
+    prices: of each kind, as `cost_of` takes them.
+    """
+    there: dict[str, list[Use]] = defaultdict(list)
+    asked: dict[str, list[Use]] = defaultdict(list)
+    for uses, by_kind in ((nodes, there), (claims, asked)):
+        for use in uses:
+            by_kind[use.kind].append(use)
+    unit = {kind: _granted(there[kind], asked[kind], prices[kind]) for kind in asked}
+    return [unit[claim.kind].of(claim) for claim in claims]
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """What one claimed node costs: summed up to each of `moments`, with the gaps in order."""
+
+    moments: Sequence[datetime]
+    amounts: Sequence[Fraction]
+    gaps: Sequence[Gap]
+
+    def of(self, claim: Use) -> Cost:
+        first, last = (bisect_left(self.moments, at) for at in (claim.start, claim.end))
+        amount = (self.amounts[last] - self.amounts[first]) * Fraction(claim.quantity)
+        begin, end = (
+            bisect_left(self.gaps, at, key=lambda gap: gap.from_at)
+            for at in (claim.start, claim.end)
+        )
+        return Cost(amount=amount, gaps=tuple(self.gaps[begin:end]) if claim.quantity else ())
+
+
+def _granted(
+    nodes: Sequence[Use], claims: Sequence[Use], prices: Sequence[PriceInterval]
+) -> _Granted:
+    change: dict[datetime, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    for place, uses in enumerate((nodes, claims)):
+        for use in uses:
+            change[use.start][place] += use.quantity
+            change[use.end][place] -= use.quantity
+    moments, there, asked = sorted(change), Decimal(0), Decimal(0)
+    costs = []
+    for begin, end in pairwise(moments):
+        there, asked = there + change[begin][0], asked + change[begin][1]
+        part = Decimal(1) if there >= asked else (there.scaleb(_FINE) // asked).scaleb(-_FINE)
+        use = Use(
+            kind=claims[0].kind, start=begin, end=end, quantity=part if asked else Decimal(0)
+        )
+        costs.append(cost_of(use, prices))
+    return _Granted(
+        moments,
+        list(accumulate((cost.amount for cost in costs), initial=Fraction(0))),
+        [gap for cost in costs for gap in cost.gaps],
+    )
 
 
 def hourly_usd(prices: Iterable[PriceInterval], *, at: datetime) -> Decimal | None:

@@ -48,15 +48,16 @@ def test_a_node_is_paid_for_from_its_start_to_its_end():
     cluster = a_cluster(workers=1)
     provider = FakeProvider()
     now = sweeps(provider, count=1)
-    assert selectors.node_lifetimes(cluster.pk) == []
+    assert selectors.node_lifetimes(ids=[cluster.pk]) == {}
     now = sweeps(provider, count=7, start=now)
-    alive = selectors.node_lifetimes(cluster.pk)
+    alive = selectors.node_lifetimes(team_id=cluster.team_id)[cluster.pk]
     assert [(node.kind, node.ended_at) for node in alive] == [("local", None)] * 2
     services.want(cluster, desired="deleted", actor="user:test")
     sweeps(provider, count=4, start=now + timedelta(minutes=1))
-    ended = selectors.node_lifetimes(cluster.pk)
+    ended = selectors.node_lifetimes(ids=[cluster.pk])[cluster.pk]
     assert [node.started_at for node in ended] == [node.started_at for node in alive]
     assert all(node.ended_at >= node.started_at for node in ended)
+    assert selectors.node_lifetimes(ids=[cluster.pk], since=ended[-1].ended_at) == {}
 
 
 def test_live_clusters_and_nodes_are_those_that_can_be_asked():

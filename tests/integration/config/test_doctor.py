@@ -153,12 +153,11 @@ def test_i7_two_meters_at_the_same_time():
     assert found() == [("I7", name)]
 
 
-def test_i7_jobs_that_cost_more_than_their_cluster():
+def test_i7_a_meter_that_runs_on_without_a_node_of_its_cluster():
     job = a_job()
     on = f"clusters.cluster:{job.cluster_id}"
     run(METER.format(name="jobs.attempt:404404", on=on, team=job.team_id, stopped="NULL"))
-    [(code, _)] = found()
-    assert code == "I7"
+    assert found() == [("I7", "jobs.attempt:404404")]
 
 
 def test_i8_a_stop_that_did_not_come_true():

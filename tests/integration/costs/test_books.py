@@ -69,7 +69,6 @@ def test_jobs_and_idle_time_make_up_the_cluster_to_the_last_fraction(cluster):
     books = selectors.cluster_books(cluster.pk)
     assert books.total.usd == books.jobs.usd + books.idle_usd
     assert books.idle_usd > 0
-    assert books.balance()
 
 
 def test_a_cluster_without_nodes_has_cost_nothing_and_is_not_idle(cluster):
@@ -84,13 +83,52 @@ def test_without_a_price_cost_and_idle_are_unknown_and_the_gap_is_named(cluster)
     assert [gap.kind for gap in books.total.gaps] == ["h200"]
 
 
-def test_meters_beyond_the_cluster_are_a_fault_that_the_books_show(cluster):
+def test_a_job_is_charged_nothing_once_its_cluster_has_stopped(cluster):
     a_price("1", from_h=-9)
     a_node(cluster, end_h=1)
     a_job_meter(cluster, stop_h=2)
     books = selectors.cluster_books(cluster.pk)
-    assert not books.balance()
-    assert books.idle_usd == Decimal(-1)
+    assert (books.jobs.usd, books.idle_usd) == (1, 0)
+    assert selectors.cost_usd("jobs.attempt:1") == 1
+
+
+def test_jobs_pay_for_the_nodes_that_are_left_after_a_loss_and_no_more_together(cluster):
+    a_price("1", from_h=-9, to_h=1)
+    a_price("2", from_h=1)
+    a_node(cluster, end_h=2)
+    a_node(cluster, end_h=1)
+    a_job_meter(cluster, "jobs.attempt:1", kinds={"h200": Decimal("1.5")}, stop_h=2)
+    a_job_meter(cluster, "jobs.attempt:2", kinds={"h200": Decimal("0.5")}, stop_h=2)
+    books = selectors.cluster_books(cluster.pk)
+    assert (books.total.usd, books.jobs.usd, books.idle_usd) == (4, 4, 0)
+    names = ["jobs.attempt:1", "jobs.attempt:2"]
+    assert selectors.costs_usd(names) == dict(zip(names, [3, 1], strict=True))
+    assert [selectors.cost_usd(name) for name in names] == [3, 1]
+
+
+def test_what_pages_ask_grows_with_no_cluster_and_reads_none_that_ended_before(
+    cluster, django_assert_num_queries
+):
+    a_price("1", from_h=-9_999)
+
+    def one_more(number, *, ended_h=None):
+        other = a_cluster_of(cluster.team)
+        a_node(other, start_h=-2_000 if ended_h else -9, end_h=ended_h)
+        name, on = f"jobs.attempt:{number}", f"clusters.cluster:{other.pk}"
+        stop_h = -1_500 if ended_h else None
+        a_meter(name, team=cluster.team, on=on, start_h=-1_600 if ended_h else -1, stop_h=stop_h)
+
+    for number in range(2):
+        one_more(number)
+    with django_assert_num_queries(4):
+        selectors.summary(cluster.team_id, now=NOON)
+    for number in range(2, 22):
+        one_more(number, ended_h=None if number % 2 else -1_000)
+    with django_assert_num_queries(4):
+        now = selectors.summary(cluster.team_id, now=NOON)
+    assert (len(now.by_cluster), now.month_usd, now.month_jobs_usd) == (12, 12 * 9, 12)
+    with django_assert_num_queries(4):
+        selectors.costs_usd([f"jobs.attempt:{number}" for number in range(22)])
 
 
 def test_the_summary_counts_this_month_and_the_nodes_of_now(cluster):

@@ -93,3 +93,12 @@ def test_the_database_holds_one_open_price_of_a_kind():
     a_price("2")
     with pytest.raises(IntegrityError, match="one_open_price"):
         a_price("3", from_h=1)
+
+
+@pytest.mark.parametrize(
+    ("usd", "written"), [("0.1", "0.10"), ("2", "2.00"), ("20", "20.00"), ("0.123450", "0.12345")]
+)
+def test_a_price_is_written_like_money(usd, written):
+    price = a_price(usd)
+    price.refresh_from_db()
+    assert price.written == written

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regatta.costs.ledger import Books, Cost, Gap, Use, cost_of, hourly_usd, total
+from regatta.costs.ledger import Books, Cost, Gap, Use, cost_of, divide, hourly_usd, total
 from regatta.costs.prices import PriceInterval, kinds_to_try, overlay
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -183,11 +183,64 @@ def test_a_simulated_chip_is_priced_as_what_it_stands_in():
     assert kinds_to_try("local") == ("local",)
 
 
-def test_what_no_job_used_is_idle_and_jobs_beyond_the_cluster_do_not_balance():
+def test_what_no_job_used_is_idle():
     cluster, job = Cost(amount=Fraction(10)), Cost(amount=Fraction(3))
     assert Books(total=cluster, jobs=job).idle_usd == Decimal(7)
-    assert Books(total=cluster, jobs=job).balance()
-    assert not Books(total=job, jobs=cluster).balance()
+
+
+def shares(nodes, claims, prices):
+    return [cost.usd for cost in divide(nodes, claims, {"node": prices})]
+
+
+def test_a_claim_that_the_nodes_can_bear_costs_what_it_says():
+    nodes = [a_use(NOON, after(4)), a_use(NOON, after(4))]
+    prices = [a_price("2", 0, 1), a_price("3", 1)]
+    assert shares(nodes, [a_use(NOON, after(2), Decimal("1.5"))], prices) == [Decimal("7.5")]
+
+
+def test_after_the_loss_of_a_node_a_claim_costs_what_is_left_and_after_all_of_them_nothing():
+    nodes = [a_use(NOON, after(3)), a_use(NOON, after(1))]
+    assert shares(nodes, [a_use(NOON, after(9), Decimal(2))], [a_price("2", 0)]) == [Decimal(8)]
+
+
+def test_claims_beyond_the_nodes_are_granted_the_same_part_each():
+    nodes = [a_use(NOON, after(1))]
+    claims = [a_use(NOON, after(1), Decimal(q)) for q in ("1.5", "0.5")]
+    assert shares(nodes, claims, [a_price("4", 0)]) == [Decimal(3), Decimal(1)]
+
+
+def test_a_claim_on_no_node_costs_nothing_even_without_a_price():
+    assert shares([], [a_use(NOON, after(1))], []) == [Decimal(0)]
+
+
+def test_a_claim_names_the_time_for_which_its_nodes_have_no_price():
+    [late] = divide([a_use(NOON, after(3))], [a_use(after(1), after(9))], {"node": []})
+    assert late.gaps == (Gap(kind="node", from_at=after(1), to_at=after(3)),)
+
+
+spans = st.tuples(moments, moments).map(sorted)
+many_uses = st.lists(st.builds(lambda s, q: a_use(*s, q), spans, amounts), max_size=6)
+many_nodes = st.lists(spans.map(lambda span: a_use(*span)), max_size=6)
+
+
+@given(many_nodes, many_uses, price_lists(), spans)
+def test_claims_never_cost_more_than_the_nodes_in_any_window(nodes, claims, prices, window):
+    inside, asked = ([use.within(*window) for use in uses] for uses in (nodes, claims))
+    spent = total(divide(inside, asked, {"node": prices})).amount
+    assert 0 <= spent <= total(cost_of(node, prices) for node in inside).amount
+
+
+@given(many_nodes, many_uses, price_lists(), spans, moments)
+def test_a_window_cut_in_two_charges_each_claim_the_same(nodes, claims, prices, window, cut):
+    start, end = window
+    middle = min(max(cut, start), end)
+
+    def charged(*part):
+        inside, asked = ([use.within(*part) for use in uses] for uses in (nodes, claims))
+        return [cost.amount for cost in divide(inside, asked, {"node": prices})]
+
+    halves = zip(charged(start, middle), charged(middle, end), strict=True)
+    assert [one + other for one, other in halves] == charged(start, end)
 
 
 def test_idle_is_unknown_while_a_price_is():
