@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 from django.core.exceptions import PermissionDenied
@@ -20,6 +21,11 @@ from ninja.security import HttpBearer
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.accounts.selectors import Caller, caller_of_token
+from apps.http import limits
+from apps.http.problems import Refused, refused
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LARGE_BYTES = 1 << 20  # a body above it is an upload
 
 
 class Kind(StrEnum):
@@ -44,8 +50,7 @@ class Access:
 
     def scope(self, method: str | None) -> Scope | None:
         """The scope that a request with this method needs."""
-        safe = method in {"GET", "HEAD", "OPTIONS"}
-        return self.read if safe or self.write is None else self.write
+        return self.read if method in _SAFE or self.write is None else self.write
 
 
 PUBLIC = Access(kind=Kind.PUBLIC)
@@ -73,7 +78,7 @@ def bearer(read: Scope, *, write: Scope | None = None) -> Callable[[V], V]:
     """Declare that a plain view is reached by an API token and never by a cookie."""
 
     def declare(view: V) -> V:
-        open_view: Any = csrf_exempt(view)  # no cookie is read, so there is nothing to forge
+        open_view: Any = csrf_exempt(_limited(view))  # no cookie is read: nothing to forge
         open_view.access = Access(kind=Kind.BEARER, read=read, write=write)
         return cast("V", open_view)
 
@@ -90,8 +95,31 @@ class allow(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         caller = caller_of_token(token)
         if caller is not None:
+            _count(request, caller.actor)
             admit(request, caller, self.scope)
         return caller
+
+
+def _limited(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def counted(request: PortalRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            _count(request, request.actor)
+        except Refused as error:
+            return refused(error)
+        return view(request, *args, **kwargs)
+
+    return counted
+
+
+def _count(request: HttpRequest, actor: str) -> None:
+    """Note one more request of a token. Raises: Refused when there were too many."""
+    said = request.META.get("CONTENT_LENGTH") or "0"
+    large = (
+        "Transfer-Encoding" in request.headers or not said.isdigit() or int(said) > _LARGE_BYTES
+    )
+    writes = "upload" if large else "write"
+    limits.spend("read" if request.method in _SAFE else writes, actor)
 
 
 def admit(request: HttpRequest, caller: Caller, scope: Scope | None) -> None:

@@ -26,7 +26,7 @@ from apps.accounts.models import (
     User,
 )
 from apps.accounts.scopes import Role, Scope
-from apps.http import request_id
+from apps.http import limits, request_id
 from apps.http.problems import Refused
 
 LINK_LIVES = timedelta(minutes=30)
@@ -92,6 +92,7 @@ def create_token(
             _("A token lives from 1 to %(most)d days.") % {"most": TOKEN_DAYS_MOST},
             pointer="/days",
         )
+    limits.spend("new_token", f"user:{user.pk}")
     prefix = secrets.token_hex(4)
     secret = f"rgt_{prefix}_{secrets.token_urlsafe(32)}"
     token = ApiToken(
@@ -161,6 +162,7 @@ def sign_in(request: HttpRequest, *, username: str, password: str) -> User:
             "slow_down",
             _("Too many failed tries; wait %(wait_s)d seconds.") % {"wait_s": wait_s},
             status=429,
+            retry_after_s=wait_s,
         )
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):

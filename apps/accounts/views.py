@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -36,18 +37,22 @@ _BACKEND = "django.contrib.auth.backends.ModelBackend"
 def sign_in(request: HttpRequest) -> HttpResponse:
     form = SignInForm(request.POST or None)
     wanted = request.POST.get("next") or request.GET.get("next", "")
-    status = 200
+    status: int = 200
+    headers: Mapping[str, str] = {}
     if form.is_valid():
         try:
             user = services.sign_in(request, **form.cleaned_data)
         except Refused as error:
             form.add_error(None, error.detail)
-            status = error.status
+            status, headers = error.status, error.headers
         else:
             login(request, user, backend=_BACKEND)
             return redirect(wanted if _is_ours(request, wanted) else settings.LOGIN_REDIRECT_URL)
     context = {"form": form, "next": wanted}
-    return render_page(request, "accounts/sign_in.html", context, status=status)
+    answer = render_page(request, "accounts/sign_in.html", context, status=status)
+    for name, value in headers.items():
+        answer[name] = value
+    return answer
 
 
 @access(SIGNED_IN)

@@ -29,7 +29,11 @@ class Nobody(allow):
 api = NinjaAPI(
     title="Regatta",
     version="1",
-    description="Clusters, jobs, metrics and costs of a Regatta portal.",
+    description=(
+        "Clusters, jobs, metrics and costs of a Regatta portal. Errors are problem details "
+        "(RFC 9457). A token that asks too often is answered 429, with the seconds to wait in "
+        "`Retry-After`; nothing was changed then."
+    ),
     urls_namespace="api",
     auth=Nobody(),
     openapi_url="/openapi.json",

@@ -27,11 +27,22 @@ class Refused(Exception):
     code: stable, for programs. detail: a translated sentence that says what would be right.
     status: 409 where the world is in the way, 422 where the request itself is wrong.
     pointer: the JSON pointer or form field at fault, if there is one.
+    retry_after_s: when the same request may be let through.
     """
 
-    def __init__(self, code: str, detail: str, *, status: int = 422, pointer: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int = 422,
+        pointer: str = "",
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code, self.detail, self.status, self.pointer = code, detail, status, pointer
+        waits = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self.headers: Mapping[str, str] = waits
 
 
 def problem(
@@ -62,7 +73,9 @@ def problem(
 def refused(error: Refused) -> JsonResponse:
     """The answer to a refusal."""
     errors = [{"pointer": error.pointer, "code": error.code}] if error.pointer else []
-    return problem(error.code, error.detail, status=error.status, errors=errors)
+    return problem(
+        error.code, error.detail, status=error.status, errors=errors, headers=error.headers
+    )
 
 
 def install(api: NinjaAPI) -> None:
@@ -174,5 +187,5 @@ class Problem(Schema):
 
 
 PROBLEMS: dict[int, type[Problem]] = dict.fromkeys(
-    (400, 401, 403, 404, 409, 413, 415, 422), Problem
+    (400, 401, 403, 404, 409, 413, 415, 422, 429), Problem
 )

@@ -1,0 +1,56 @@
+"""How often one caller may ask: token buckets in this process's memory, so they cost no query.
+
+Each web process counts for itself: with two, a caller may ask up to twice as often. A limit keeps
+a script that runs away from taking everybody's share; it is no quota.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from threading import Lock
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from apps.http.problems import Refused
+
+# Requests a minute, and as many at once after a rest. `settings.RATE_LIMITS_PER_MIN` says others
+# by name; 0 is no limit. read and write: of an API token; upload: those of its writes with a large
+# body; new_token: of a user.
+PER_MIN = {"read": 60_000, "write": 6_000, "upload": 120, "new_token": 60}
+
+_MOST_BUCKETS = 20_000  # the least used is forgotten, which lets its caller start afresh
+_buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+_lock = Lock()
+
+
+def spend(kind: str, who: str, *, now_s: float | None = None) -> None:
+    """Count one request of `kind` by `who`, somebody known: an unknown caller has no bucket.
+
+    now_s: of a clock that never goes back.
+    Raises: Refused (429), which says when the next one is taken.
+    """
+    most = getattr(settings, "RATE_LIMITS_PER_MIN", {}).get(kind, PER_MIN[kind])
+    if not most:
+        return
+    now_s = time.monotonic() if now_s is None else now_s
+    with _lock:
+        left, at_s = _buckets.get((kind, who), (most, now_s))
+        left = min(most, left + (now_s - at_s) * most / 60)
+        if enough := left >= 1:
+            left -= 1
+        _buckets[kind, who] = left, now_s
+        _buckets.move_to_end((kind, who))
+        if len(_buckets) > _MOST_BUCKETS:
+            _buckets.popitem(last=False)
+    if not enough:
+        wait_s = math.ceil((1 - left) * 60 / most)
+        raise Refused(
+            "slow_down",
+            _("More than %(most)d such requests a minute; wait %(wait_s)d s.")
+            % {"most": most, "wait_s": wait_s},
+            status=429,
+            retry_after_s=wait_s,
+        )
