@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from apps.http.problems import Refused
-from apps.jobs import services
+from apps.jobs import packages, secrets, services
 from apps.jobs.log_models import Log, LogChunk
 from apps.jobs.models import Attempt, Job, Package, Secret
 from apps.lifecycle.admin import ReadOnlyAdmin
@@ -24,6 +25,19 @@ def _actor(request: HttpRequest) -> str:
 def _tell(request: HttpRequest, count: int) -> None:
     said = ngettext("%(count)d row was seen to.", "%(count)d rows were seen to.", count)
     messages.success(request, said % {"count": count})
+
+
+def _each(request: HttpRequest, rows: Iterable[Any], work: Callable[..., Any]) -> None:
+    """Do `work` to each row, and tell of every refusal."""
+    done = 0
+    for row in rows:
+        try:
+            work(row, actor=_actor(request))
+            done += 1
+        except Refused as refusal:
+            messages.error(request, f"{row}: {refusal.detail}")
+    if done:
+        _tell(request, done)
 
 
 class Attempts(admin.TabularInline[Attempt, Any]):
@@ -52,17 +66,11 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Stop the chosen jobs"), permissions=["view"])
     def stop(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        for job in rows:
-            services.stop_job(job, actor=_actor(request))
-        _tell(request, len(rows))
+        _each(request, rows, services.stop_job)
 
     @admin.action(description=_("Give the chosen jobs another attempt"), permissions=["view"])
     def try_again(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        for job in rows:
-            try:
-                services.retry_job(job, actor=_actor(request))
-            except Refused as refusal:
-                messages.error(request, f"{job}: {refusal.detail}")
+        _each(request, rows, services.retry_job)
 
 
 @admin.register(Attempt)
@@ -98,9 +106,14 @@ class LogChunkAdmin(ReadOnlyAdmin):
 
 @admin.register(Package)
 class PackageAdmin(ReadOnlyAdmin):
-    list_display = ["name", "team", "size_bytes", "members", "uploaded_by", "created_at"]
+    list_display = ["name", "team", "size_bytes", "uploaded_by", "created_at", "deleted_at"]
     list_filter = ["team"]
     search_fields = ["name", "sha256"]
+    actions = ["delete"]
+
+    @admin.action(description=_("Delete the chosen packages"), permissions=["view"])
+    def delete(self, request: HttpRequest, rows: QuerySet[Package]) -> None:
+        _each(request, rows, packages.delete_package)
 
 
 @admin.register(Secret)
@@ -114,6 +127,4 @@ class SecretAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Forget the chosen secrets"), permissions=["view"])
     def forget(self, request: HttpRequest, rows: QuerySet[Secret]) -> None:
-        for secret in rows:
-            services.delete_secret(secret, actor=_actor(request))
-        _tell(request, len(rows))
+        _each(request, rows, secrets.delete_secret)

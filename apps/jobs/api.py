@@ -19,7 +19,7 @@ from apps.clusters import selectors as clusters
 from apps.http.idempotency import idempotent
 from apps.http.paging import page
 from apps.http.problems import PROBLEMS, Problem, Refused
-from apps.jobs import selectors, services, texts
+from apps.jobs import packages, secrets, selectors, services, texts
 from apps.jobs.models import Attempt, Job, Package, Secret
 from apps.jobs.schemas import (
     AttemptsOut,
@@ -164,8 +164,16 @@ def list_packages(
 def upload_package(request: PortalRequest) -> Status[Package]:
     """Keep a zip file, sent as the body, for jobs to run in. The same one again is found."""
     pieces = pieces_of(request)
-    package, new = services.save_package(pieces, team=request.team, actor=request.actor)
+    package, new = packages.save_package(pieces, team=request.team, actor=request.actor)
     return Status(201 if new else 200, package)
+
+
+@router.delete("/packages/{int:pk}", auth=_WRITE, response={204: None, **PROBLEMS})
+def delete_package(request: PortalRequest, pk: int) -> Status[None]:
+    """Delete a package that no live job needs; the same one may be uploaded again."""
+    package = get_object_or_404(selectors.packages(request.team), pk=_id(pk))
+    packages.delete_package(package, actor=request.actor)
+    return Status(204, None)
 
 
 @router.get("/secrets", auth=_READ, response={200: SecretsOut, **PROBLEMS})
@@ -183,14 +191,14 @@ def get_secret(request: PortalRequest, name: str) -> Secret:
 @router.put("/secrets/{name}", auth=_WRITE, response={204: None, **_ERRORS})
 def set_secret(request: PortalRequest, name: str, body: SecretIn) -> Status[None]:
     """Keep a value under a name, for jobs to be given as an environment variable."""
-    services.set_secret(team=request.team, name=name, value=body.value, actor=request.actor)
+    secrets.set_secret(team=request.team, name=name, value=body.value, actor=request.actor)
     return Status(204, None)
 
 
 @router.delete("/secrets/{name}", auth=_WRITE, response={204: None, **_ERRORS})
 def delete_secret(request: PortalRequest, name: str) -> Status[None]:
     """Forget a secret."""
-    services.delete_secret(get_secret(request, name), actor=request.actor)
+    secrets.delete_secret(get_secret(request, name), actor=request.actor)
     return Status(204, None)
 
 

@@ -147,16 +147,17 @@ class JobForm(forms.Form):
             )
         return plain, secret
 
-    def spec(self, *, package: str = "") -> JobSpec:
-        """What the form asks for. package: the name of the upload, once it is kept."""
+    def spec(self) -> JobSpec:
+        """What the form asks for, but for an upload."""
         said = self.cleaned_data
+        runs_in_kept = said["what"] == PACKAGE and not said["package"]
         env, secret_env = said["env"]
         chips = said["chips"] or 0
         return JobSpec(
             cluster_id=said["cluster"],
             name=said["name"],
             entrypoint=said["entrypoint"],
-            package=package,
+            package=self.kept_package if runs_in_kept else "",
             script=said["script"] if said["what"] == SCRIPT else "",
             env=env,
             secret_env=secret_env,

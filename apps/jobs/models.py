@@ -48,7 +48,7 @@ class Source(models.TextChoices):
 class Package(models.Model):
     """An uploaded working directory, checked and kept by the digest of its bytes.
 
-    name: by which Ray's clients and clusters know it; what it names never changes.
+    name: by which Ray's clients and clusters know it; until deletion, what it names never changes.
     """
 
     team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="+")
@@ -59,9 +59,15 @@ class Package(models.Model):
     unpacked_bytes = models.BigIntegerField()
     uploaded_by = models.CharField(max_length=80)
     created_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [UniqueConstraint(fields=["team", "name"], name="package_name_once")]
+        constraints = [
+            UniqueConstraint(
+                fields=["team", "name"], condition=Q(deleted_at=None), name="package_name_once"
+            )
+        ]
+        indexes = [Index(fields=["sha256"], name="package_object", condition=Q(deleted_at=None))]
 
     def __str__(self) -> str:
         return self.name

@@ -25,7 +25,7 @@ from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
 from apps.http.documents import read_json
 from apps.http.problems import Refused
-from apps.jobs import logs, selectors, services, texts
+from apps.jobs import logs, packages, selectors, services, texts
 from apps.jobs.api import pieces_of
 from apps.jobs.models import Job, Source
 from apps.jobs.spec import SECRET_MARK, JobSpec, split_env
@@ -102,7 +102,7 @@ def package(
             status=400,
         )
     if request.method == "PUT":
-        services.save_package(
+        packages.save_package(
             pieces_of(request), team=request.team, actor=request.actor, name=name
         )
         return HttpResponse()

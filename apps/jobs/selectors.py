@@ -112,12 +112,13 @@ def packages_named(runtime_env: Mapping[str, Any]) -> list[str]:
 
 
 def packages(team: Team) -> QuerySet[Package]:
-    return Package.objects.filter(team=team)
+    """A team's packages that nobody deleted."""
+    return Package.objects.filter(team=team, deleted_at=None)
 
 
 def packages_by_name(job: Job, names: Iterable[str]) -> QuerySet[Package]:
-    """Those of a job's team that have one of the names."""
-    return Package.objects.filter(team_id=job.team_id, name__in=list(names))
+    """Those of a job's team that have one of the names, if nobody deleted them."""
+    return Package.objects.filter(team_id=job.team_id, name__in=list(names), deleted_at=None)
 
 
 def secrets(team: Team) -> QuerySet[Secret]:

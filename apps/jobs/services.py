@@ -1,44 +1,36 @@
-"""Writes that mean something to a person: jobs, packages, secrets, progress."""
+"""Writes that mean something to a person: jobs, their attempts, their progress."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Sum
+from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from apps.accounts import vault
 from apps.accounts.services import audit
 from apps.clusters import selectors as clusters
 from apps.http.problems import Refused
-from apps.jobs import selectors, texts
-from apps.jobs.models import QUEUED, Attempt, Job, Package, Secret, Source
-from apps.jobs.spec import SECRET_NAME, JobSpec, check
+from apps.jobs import packages, selectors, texts
+from apps.jobs.models import QUEUED, Attempt, Job, Package, Source
+from apps.jobs.spec import JobSpec, check
 from apps.lifecycle.nudge import announce, nudge
 from regatta.lifecycle.attempt import TERMINAL, Desired, Reason
 from regatta.lifecycle.queue import fits
-from regatta.rayjobs import packages
-from regatta.rayjobs.packages import BadPackage, Flaw
-from regatta.storage.objects import Draft, TooLarge
+from regatta.rayjobs.packages import pack_script
 
 if TYPE_CHECKING:
     from apps.accounts.models import Team, User
 
 RECONCILE = "jobs.reconcile"
-PACKAGE_PREFIX = "_ray_pkg_"
-PACKAGES_BYTES_MOST = 20 << 30  # of one team
-SECRET_BYTES_MOST = 32 << 10
 
 
-@transaction.atomic
 def submit_job(
     spec: JobSpec,
     *,
@@ -47,47 +39,36 @@ def submit_job(
     actor: str,
     source: str = Source.API,
     clone_of: Job | None = None,
+    upload: Iterable[bytes] = (),
 ) -> Job:
     """Ask for a job; the reconciler brings it about.
 
+    upload: a package that the job brings, kept only if the job is.
     Raises: Refused, and then nothing has changed.
     """
     entrypoint = spec.entrypoint or ("python main.py" if spec.script else "")
     name = spec.name.strip() or " ".join(entrypoint.split())[:80]
     spec = replace(spec, name=name, entrypoint=entrypoint)
     check(spec)
-    _check_cluster(spec, team)
-    _check_secrets(spec, team)
-    package = _package_of(spec, team, actor)
-    job = Job(
-        team=team,
-        cluster_id=spec.cluster_id,
-        name=spec.name,
-        entrypoint=spec.entrypoint,
-        package=package,
-        runtime_env=dict(spec.runtime_env),
-        env=dict(spec.env),
-        secret_env=dict(spec.secret_env),
-        metadata=dict(spec.metadata),
-        entrypoint_resources=dict(spec.entrypoint_resources),
-        cpus=spec.cpus,
-        memory_bytes=spec.memory_bytes,
-        chip=spec.chip if spec.chips else "",
-        chips=spec.chips,
-        priority=spec.priority,
-        retries=spec.retries,
-        source=source,
-        submitted_by=user,
-        clone_of=clone_of,
-        ray_id=spec.ray_id,
-        reason=Reason.SUBMITTED.value,
-        attempt_number=1,
-    )
-    _check_fits(job)
-    _insert(job)
-    attempt = Attempt.objects.create(job=job, next_look_at=Now())
-    audit(team=team, actor=actor, action="job.submit", subject=_subject(job), source=str(source))
-    wake(attempt)
+    chunks = [pack_script(spec.script)] if spec.script else upload
+    with packages.received(chunks) if chunks else nullcontext() as brought, transaction.atomic():
+        packages.hold()
+        _check_cluster(spec, team)
+        _check_secrets(spec, team)
+        package = packages.named_by(spec.package, spec.runtime_env, team=team)
+        job = _job(
+            spec, team=team, submitted_by=user, source=source, clone_of=clone_of, package=package
+        )
+        _check_fits(job)
+        job.full_clean(validate_constraints=False, exclude=["team", "cluster", "submitted_by"])
+        if brought:  # last, for the store knows no way back
+            job.package, _new = packages.keep(brought, team=team, actor=actor)
+        _insert(job)
+        attempt = Attempt.objects.create(job=job, next_look_at=Now())
+        audit(
+            team=team, actor=actor, action="job.submit", subject=_subject(job), source=str(source)
+        )
+        wake(attempt)
     return job
 
 
@@ -152,6 +133,7 @@ def retry_job(job: Job, *, actor: str) -> Attempt:
 
     Raises: Refused while it has not ended, or when its cluster is deleted.
     """
+    packages.hold()
     job = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if not job.has_ended or job.deleted_at:
         raise Refused(
@@ -239,100 +221,31 @@ def note_progress(attempt_id: int, **progress: Any) -> None:
     announce(f"jobs.attempt:{attempt_id}")
 
 
-def save_package(
-    chunks: Iterable[bytes], *, team: Team, actor: str, name: str = ""
-) -> tuple[Package, bool]:
-    """Check and keep an uploaded package, and say whether it is new.
-
-    name: of a Ray client's choice; without one it is made from the content. What a name stands
-    for never changes: a second upload of it is read and dropped.
-    Raises: Refused.
-    """
-    limits = packages.Limits()
-    try:
-        with selectors.store().receive(chunks, max_bytes=limits.packed_bytes) as draft:
-            facts = packages.check_zip(draft.file, limits=limits)
-            name = name or f"{PACKAGE_PREFIX}{draft.sha256[:40]}.zip"
-            found = selectors.packages(team).filter(name=name).first()
-            if found is not None:
-                return found, False
-            _check_quota(team, draft)
-            selectors.store().keep(draft)
-    except TooLarge as error:
-        raise Refused(
-            "package_too_large",
-            _("A package has at most %(most)d MiB.") % {"most": limits.packed_bytes >> 20},
-            status=413,
-        ) from error
-    except BadPackage as flaw:
-        raise Refused(flaw.flaw, f"{FLAWS[flaw.flaw]} {_named(flaw)}".strip()) from flaw
-    with transaction.atomic():
-        package, new = Package.objects.get_or_create(
-            team=team,
-            name=name,
-            defaults={
-                "sha256": draft.sha256,
-                "size_bytes": draft.size_bytes,
-                "members": facts.members,
-                "unpacked_bytes": facts.unpacked_bytes,
-                "uploaded_by": actor,
-            },
-        )
-        if new:
-            audit(team=team, actor=actor, action="package.upload", subject=name)
-    return package, new
-
-
-FLAWS: Mapping[Flaw, Any] = {
-    Flaw.NOT_A_ZIP: gettext_lazy("A package is a zip file; pack a tar.gz anew as a zip."),
-    Flaw.DAMAGED: gettext_lazy("The zip file is damaged; pack it anew."),
-    Flaw.ENCRYPTED: gettext_lazy("An encrypted zip file cannot be looked through."),
-    Flaw.METHOD: gettext_lazy("Pack the zip file with the usual compression, deflate."),
-    Flaw.TOO_MANY_MEMBERS: gettext_lazy("A package has at most 10,000 files."),
-    Flaw.TOO_LARGE: gettext_lazy("A package has at most 2 GiB of content."),
-    Flaw.BOMB: gettext_lazy("The content is more than 100 times the package's size."),
-    Flaw.BAD_NAME: gettext_lazy(
-        "A file's name is too long, or has characters that mislead or do not print."
-    ),
-    Flaw.TRAVERSAL: gettext_lazy("A file's name leads out of the package."),
-    Flaw.LINK: gettext_lazy("A package holds files and folders only, no links or devices."),
-    Flaw.TWICE: gettext_lazy("Two names stand for the same file."),
-}
-
-
-@transaction.atomic
-def set_secret(*, team: Team, name: str, value: str, actor: str) -> bool:
-    """Keep a secret under a name, in place of an earlier one; say whether the name is new."""
-    if not SECRET_NAME.fullmatch(name):
-        raise Refused(
-            "bad_secret_name",
-            _("A secret's name has up to 80 letters, digits, '_', '-', '.'."),
-            pointer="/name",
-        )
-    if not value or "\0" in value or len(value.encode()) > SECRET_BYTES_MOST:
-        raise Refused(
-            "bad_secret",
-            _("A secret has from 1 byte to 32 KiB, and no zero bytes."),
-            pointer="/value",
-        )
-    _row, new = Secret.objects.update_or_create(
-        team=team,
-        name=name,
-        defaults={"sealed": vault.seal(value), "set_by": actor, "set_at": timezone.now()},
+def _job(spec: JobSpec, *, package: Package | None, **known: Any) -> Job:
+    return Job(
+        cluster_id=spec.cluster_id,
+        name=spec.name,
+        entrypoint=spec.entrypoint,
+        package=package,
+        runtime_env=dict(spec.runtime_env),
+        env=dict(spec.env),
+        secret_env=dict(spec.secret_env),
+        metadata=dict(spec.metadata),
+        entrypoint_resources=dict(spec.entrypoint_resources),
+        cpus=spec.cpus,
+        memory_bytes=spec.memory_bytes,
+        chip=spec.chip if spec.chips else "",
+        chips=spec.chips,
+        priority=spec.priority,
+        retries=spec.retries,
+        ray_id=spec.ray_id,
+        reason=Reason.SUBMITTED.value,
+        attempt_number=1,
+        **known,
     )
-    audit(team=team, actor=actor, action="secret.set", subject=name)
-    return new
-
-
-@transaction.atomic
-def delete_secret(secret: Secret, *, actor: str) -> None:
-    """Forget a secret; jobs that name it fail to start from now on."""
-    secret.delete()
-    audit(team=secret.team, actor=actor, action="secret.delete", subject=secret.name)
 
 
 def _insert(job: Job) -> None:
-    job.full_clean(validate_constraints=False, exclude=["team", "cluster", "submitted_by"])
     try:
         with transaction.atomic():
             job.save()
@@ -383,25 +296,6 @@ def _check_secrets(spec: JobSpec, team: Team) -> None:
         )
 
 
-def _package_of(spec: JobSpec, team: Team, actor: str) -> Package | None:
-    """The package that the job brings; all that its environment names must be there too."""
-    named = {"/package": [spec.package] if spec.package else []}
-    named["/runtime_env"] = selectors.packages_named(spec.runtime_env)
-    for pointer, names in named.items():
-        found = set(selectors.packages(team).filter(name__in=names).values_list("name", flat=True))
-        if missing := sorted(set(names) - found):
-            raise Refused(
-                "unknown_package",
-                _("The team has no package %(name)s; upload it first.")
-                % {"name": missing[0][:80]},
-                pointer=pointer,
-            )
-    if spec.script:
-        chunks = [packages.pack_script(spec.script)]
-        return save_package(chunks, team=team, actor=actor)[0]
-    return selectors.packages(team).get(name=spec.package) if spec.package else None
-
-
 def _check_fits(job: Job) -> None:
     capacity = selectors.amounts(clusters.planned_capacity(job.cluster_id))
     for name, amount in job.demand.items():
@@ -415,18 +309,3 @@ def _check_fits(job: Job) -> None:
                 },
                 pointer="/chips" if name.startswith("chip") else f"/{name}",
             )
-
-
-def _check_quota(team: Team, draft: Draft) -> None:
-    kept = selectors.packages(team).aggregate(sum=Sum("size_bytes"))["sum"] or 0
-    if kept + draft.size_bytes > PACKAGES_BYTES_MOST:
-        raise Refused(
-            "packages_full",
-            _("The team's packages fill their %(most)d GiB: use one that is there.")
-            % {"most": PACKAGES_BYTES_MOST >> 30},
-            status=409,
-        )
-
-
-def _named(flaw: BadPackage) -> str:
-    return f"({ascii(flaw.member)[1:-1][:120]})" if flaw.member else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.db.models.functions import Now
 
-from apps.jobs import reconcile
+from apps.jobs import packages, reconcile
 from apps.jobs.places import place_of
 
 
@@ -19,3 +19,9 @@ def reconcile_attempts(pk: int | None = None) -> None:
 def stop_strays() -> None:
     """A chore: what runs on a cluster though nobody wants it any more is ended."""
     reconcile.stop_strays(places=place_of)
+
+
+@shared_task(name="jobs.prune", ignore_result=True, acks_late=True, time_limit=170)
+def prune() -> None:
+    """A chore: what no row stands for any more is dropped."""
+    packages.prune()

@@ -95,7 +95,7 @@ def create(request: PortalRequest) -> HttpResponse:
         request.FILES or None,
         clusters=names,
         chips=dict.fromkeys(sorted(chips), 0),
-        kept_package=like.package.name if like and like.package else "",
+        kept_package=_kept_package(like),
         initial=commands.form_values(like) if like else _asked(request),
     )
     if form.is_valid():
@@ -214,12 +214,8 @@ def delete(request: PortalRequest, pk: int) -> HttpResponse:
 
 
 def _submit(request: PortalRequest, form: JobForm, like: Job | None) -> Job:
-    package = form.kept_package if form.cleaned_data["what"] == PACKAGE else ""
-    upload = form.cleaned_data["package"]
-    if form.cleaned_data["what"] == PACKAGE and upload is not None:
-        kept, _new = services.save_package(upload.chunks(), team=request.team, actor=request.actor)
-        package = kept.name
-    spec = form.spec(package=package)
+    upload = form.cleaned_data["package"] if form.cleaned_data["what"] == PACKAGE else None
+    spec = form.spec()
     if like is not None:  # what the form does not show
         spec = replace(
             spec,
@@ -234,6 +230,7 @@ def _submit(request: PortalRequest, form: JobForm, like: Job | None) -> Job:
         actor=request.actor,
         source=Source.PAGE,
         clone_of=like,
+        upload=upload.chunks() if upload else (),
     )
 
 
@@ -249,6 +246,12 @@ def _like(request: PortalRequest) -> Job | None:
     """The job to clone, if the address names one."""
     like = request.GET.get("like", "")
     return _mine(request, int(like)) if like.isdecimal() and len(like) < 19 else None
+
+
+def _kept_package(like: Job | None) -> str:
+    """The package that a clone may run in without another upload."""
+    package = like.package if like else None
+    return package.name if package and not package.deleted_at else ""
 
 
 def _asked(request: PortalRequest) -> dict[str, Any]:

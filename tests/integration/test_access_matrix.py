@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 from jobs import a_job
 from ninja.constants import NOT_SET
+from packages import a_zip
 from people import a_member, a_team, a_token, bearer, owner_of
 
 from apps.accounts.access import Access, Kind, allow
@@ -20,7 +21,7 @@ from apps.accounts.models import Team
 from apps.accounts.scopes import SCOPES, Role, Scope
 from apps.config.api import Nobody, api
 from apps.config.urls import urlpatterns
-from apps.jobs import services
+from apps.jobs import packages, secrets
 
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -91,11 +92,14 @@ THINGS = {
     "tokens": lambda team: [a_token(team), team.tokens.latest("pk").pk][1],
     "members": lambda team: team.memberships.latest("pk").pk,
     "secrets": lambda team: [
-        services.set_secret(team=team, name="key", value="x", actor="test"),
+        secrets.set_secret(team=team, name="key", value="x", actor="test"),
         "key",
     ][1],
     "gcs": lambda team: "_ray_pkg_0123456789abcdef.zip",
-    "packages": lambda team: "gcs",
+    "packages/protocol": lambda team: "gcs",
+    "packages": lambda team: (
+        packages.save_package([a_zip(("main.py", b"x"))], team=team, actor="test")[0].pk
+    ),
 }
 
 
@@ -105,7 +109,9 @@ def _fill(path: str, team: Team) -> str:
     for at, word in enumerate(words):
         if word[:1] in {"<", "{"}:
             name = word.strip("<>{}").split(":")[-1]
-            words[at] = team.slug if name == "team" else str(THINGS[words[at - 1]](team))
+            before = words[at - 1]
+            thing = THINGS.get(f"{before}/{name}") or THINGS.get(before)
+            words[at] = team.slug if name == "team" else str(thing(team))
     return "/" + "/".join(words) + ("/" if path.endswith("/") else "")
 
 

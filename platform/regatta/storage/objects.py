@@ -6,11 +6,12 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 _ADDRESS = re.compile(r"[0-9a-f]{64}")
 
@@ -29,18 +30,11 @@ class Draft:
     size_bytes: int
 
 
-class ObjectStore(Protocol):
-    """Takes bytes in two steps, so that they can be looked through before they are kept."""
-
-    @contextmanager
-    def receive(self, chunks: Iterable[bytes], *, max_bytes: int) -> Iterator[Draft]: ...
-    def keep(self, draft: Draft) -> str: ...
-    def local_path(self, address: str) -> Path: ...
-    def delete(self, address: str) -> None: ...
-
-
 class FolderStore:
-    """An object store in a folder of its own; safe for any number of processes."""
+    """An object store in a folder of its own; safe for any number of processes.
+
+    It takes bytes in two steps, so that they can be looked through before they are kept.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -86,6 +80,17 @@ class FolderStore:
         if not place.is_file():
             raise FileNotFoundError(address)
         return place
+
+    def addresses(self) -> Iterator[str]:
+        """Of every object that is kept."""
+        return (place.name for place in self._root.glob("[0-9a-f][0-9a-f]/*"))
+
+    def drop_drafts(self, *, older_than_s: float) -> None:
+        """Drop what a process was killed over while it came in."""
+        for draft in (self._root / "incoming").glob("*"):
+            with suppress(FileNotFoundError):  # kept or dropped by its own process just now
+                if time.time() - draft.stat().st_mtime > older_than_s:
+                    draft.unlink()
 
     def delete(self, address: str) -> None:
         self._place(address).unlink(missing_ok=True)

@@ -8,9 +8,9 @@ from jobs import World, a_cluster_of, a_job, the_attempt, told
 from people import a_user
 
 from apps.accounts.models import AuditEvent
-from apps.jobs import services
+from apps.jobs import secrets, services
 from apps.jobs.log_models import Log, LogChunk
-from apps.jobs.models import Attempt, Job, Secret
+from apps.jobs.models import Attempt, Job, Package, Secret
 
 pytestmark = pytest.mark.django_db
 MODELS = ["job", "attempt", "package", "secret", "log", "logchunk"]
@@ -25,7 +25,7 @@ def console(client):
 @pytest.fixture
 def job():
     cluster = a_cluster_of()
-    services.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
     job = a_job(cluster, script="print(1)", secret_env={"T": "hf"})
     Log.objects.create(attempt=the_attempt(job), stored_bytes=4)
     LogChunk.objects.create(attempt=the_attempt(job), byte_from=0, byte_to=4, data=b"text")
@@ -76,3 +76,10 @@ def test_an_attempt_put_off_by_trouble_is_looked_at_again(console, job):
 def test_a_secret_is_forgotten_from_the_console(console, job):
     act(console, "secret", "forget", Secret.objects.get().pk)
     assert Secret.objects.count() == 0
+
+
+def test_a_package_is_deleted_from_the_console_unless_a_job_needs_it(console, job):
+    assert b"needs this package" in act(console, "package", "delete", job.package_id).content
+    services.stop_job(job, actor="test")
+    act(console, "package", "delete", job.package_id)
+    assert Package.objects.get().deleted_at is not None

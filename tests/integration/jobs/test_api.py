@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -16,7 +17,7 @@ from people import a_member, a_team, a_token, bearer
 from apps.accounts.models import ApiToken, AuditEvent
 from apps.accounts.scopes import Role
 from apps.http.models import KeptAnswer
-from apps.jobs import services
+from apps.jobs import packages, selectors, services, tasks
 from apps.jobs.models import Attempt, Job, Package, Secret
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import Seen
@@ -240,6 +241,122 @@ def test_a_script_becomes_a_package_and_has_a_usual_command(caller):
     assert told["package"] == Package.objects.get().name
     caller.submit(script="print(1)", entrypoint="")
     assert Package.objects.count() == 1
+
+
+def objects(settings):
+    return [file.name for file in files_of(settings)]
+
+
+@pytest.fixture
+def own_store(settings, tmp_path):
+    settings.REGATTA_HOME = tmp_path
+    return settings
+
+
+def test_a_deleted_package_is_gone_and_may_be_uploaded_again(
+    caller, own_store, django_capture_on_commit_callbacks
+):
+    packed = a_zip(("main.py", b"print(1)"))
+    first = caller.upload(packed).json()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert caller.send("delete", f"/packages/{first['id']}").status_code == 204
+    assert caller.send("delete", f"/packages/{first['id']}").status_code == 404
+    assert caller.get("/packages").json()["items"] == []
+    assert caller.submit(package=first["name"]).json()["code"] == "unknown_package"
+    assert objects(own_store) == []
+    assert AuditEvent.objects.filter(action="package.delete", subject=first["name"]).count() == 1
+    again = caller.upload(packed)
+    assert (again.status_code, again.json()["name"]) == (201, first["name"])
+    assert caller.submit(package=first["name"]).status_code == 202
+    assert objects(own_store) == [first["sha256"]]
+
+
+def test_an_object_stays_while_any_package_stands_for_it(
+    caller, own_store, django_capture_on_commit_callbacks
+):
+    packed = a_zip(("main.py", b"print(1)"))
+    other = Caller(a_team())
+    mine, theirs = caller.upload(packed).json(), other.upload(packed).json()
+    by_ray = packages.save_package([packed], team=caller.team, actor="t", name="ray.zip")[0]
+    kept = []
+    for who, pk in ((caller, mine["id"]), (other, theirs["id"]), (caller, by_ray.pk)):
+        with django_capture_on_commit_callbacks(execute=True):
+            assert who.send("delete", f"/packages/{pk}").status_code == 204
+        kept.append(objects(own_store))
+    assert kept == [[mine["sha256"]], [mine["sha256"]], []]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda name: {"package": name},
+        lambda name: {"runtime_env": {"working_dir": f"gcs://{name}"}},
+        lambda name: {"runtime_env": {"py_modules": [f"gcs://{name}"]}},
+    ],
+)
+def test_a_package_that_a_live_job_names_is_not_deleted(caller, how):
+    package = caller.upload(a_zip(("main.py", b"print(1)"))).json()
+    job = caller.submit(**how(package["name"])).json()
+    before = everything()
+    answer = caller.send("delete", f"/packages/{package['id']}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "package_in_use")
+    assert str(job["id"]) in answer.json()["detail"]
+    assert everything() == before
+    end(job["id"])
+    assert caller.send("delete", f"/packages/{package['id']}").status_code == 204
+
+
+def test_a_refused_submit_leaves_no_package_and_no_object(caller, own_store):
+    before = everything()
+    asks = [{"resources": {"cpus": 9}}, {"cluster_id": 99}, {"env": {"A": "secret:none"}}]
+    for ask in asks:
+        assert caller.submit(script="print(1)", **ask).status_code == 422
+    assert everything() == before
+    assert objects(own_store) == []
+
+
+def test_what_a_killed_process_left_in_the_store_is_dropped(caller, own_store):
+    package = caller.upload(a_zip(("main.py", b"print(1)"))).json()
+    with packages.received([a_zip(("main.py", b"print(2)"))]) as upload:
+        selectors.store().keep(upload.draft)
+    old, new = (own_store.REGATTA_HOME / "objects/incoming" / name for name in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    assert len(objects(own_store)) == 4
+    tasks.prune()
+    assert not old.exists()
+    new.unlink()
+    assert objects(own_store) == [package["sha256"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_and_uploading_at_once_never_leaves_a_package_without_its_object(own_store):
+    team = a_cluster_of().team
+    packed = a_zip(("main.py", b"at once"))
+    barrier = Barrier(2)
+
+    def upload():
+        try:
+            barrier.wait()
+            packages.save_package([packed], team=team, actor="test")
+        finally:
+            connection.close()
+
+    def delete(package):
+        try:
+            barrier.wait()
+            packages.delete_package(package, actor="test")
+        finally:
+            connection.close()
+
+    for _turn in range(20):
+        package, _new = packages.save_package([packed], team=team, actor="test")
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(upload), pool.submit(delete, package)]:
+                done.result()
+        for kept in selectors.packages(team):
+            assert selectors.store().local_path(kept.sha256).read_bytes() == packed
 
 
 def test_nobody_sees_a_secret_again(caller):

@@ -12,7 +12,7 @@ from people import a_member, a_token, bearer
 
 from apps.accounts.models import AuditEvent
 from apps.accounts.scopes import Role
-from apps.jobs import services
+from apps.jobs import packages, secrets, services
 from apps.jobs.models import Attempt, Job, Package, Secret
 from regatta.lifecycle.attempt import Seen
 
@@ -80,6 +80,15 @@ def test_a_name_stands_for_its_first_content_for_ever(ray):
     first = Package.objects.get().sha256
     assert ray.put(f"gcs/{NAME}", a_zip(("main.py", b"y"))).status_code == 200
     assert Package.objects.get().sha256 == first
+
+
+def test_a_deleted_package_is_missing_for_rays_clients_which_then_send_it_again(ray):
+    ray.put(f"gcs/{NAME}", a_zip(("main.py", b"x")))
+    packages.delete_package(Package.objects.get(), actor="test")
+    assert ray.get(f"packages/gcs/{NAME}").status_code == 404
+    assert ray.put(f"gcs/{NAME}", a_zip(("main.py", b"y"))).status_code == 200
+    assert ray.get(f"packages/gcs/{NAME}").status_code == 200
+    assert ray.submit(runtime_env={"working_dir": f"gcs://{NAME}"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_a_body_that_is_no_object_is_refused(ray, body):
 
 
 def test_a_secret_is_given_by_name_and_never_told(ray, cluster):
-    services.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
     ray.submit(submission_id="mine", runtime_env={"env_vars": {"T": "secret:hf", "A": "1"}})
     told = ray.get("jobs/mine")
     assert told.json()["runtime_env"]["env_vars"] == {"A": "1", "T": "secret:hf"}

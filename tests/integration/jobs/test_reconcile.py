@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from jobs import World, a_cluster_of, a_job, states, the_attempt, told
 
 from apps.costs.models import Meter
-from apps.jobs import reconcile, services
+from apps.jobs import reconcile, secrets, selectors, services
 from apps.jobs.models import Attempt, Job
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import (
@@ -338,9 +338,9 @@ def test_a_start_that_keeps_failing_gives_up_its_place_in_the_line(world):
 
 def test_a_secret_deleted_meanwhile_ends_the_attempt_and_says_which(world):
     cluster = a_cluster_of()
-    services.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
     job = a_job(cluster, secret_env={"HF_TOKEN": "hf"})
-    services.delete_secret(services.selectors.secrets(cluster.team).get(), actor="test")
+    secrets.delete_secret(selectors.secrets(cluster.team).get(), actor="test")
     world.sweep(2)
     assert told(job) == ("failed", "input_missing")
     assert the_attempt().evidence["message"] == "secret hf"
@@ -348,7 +348,7 @@ def test_a_secret_deleted_meanwhile_ends_the_attempt_and_says_which(world):
 
 def test_a_start_brings_what_the_job_asked_for_and_tells_it_who_it_is(world, settings):
     cluster = a_cluster_of()
-    services.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="s3cret", actor="test")
     job = a_job(
         cluster,
         script="print(1)",

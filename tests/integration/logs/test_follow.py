@@ -13,7 +13,7 @@ from ray_logs import RayLogs, a_running_attempt, ending, following, stored, wait
 
 from apps.clusters.models import Cluster
 from apps.config.invariants import broken
-from apps.jobs import logs, services
+from apps.jobs import logs, secrets, selectors
 from apps.jobs.log_models import Log, LogChunk
 from apps.jobs.logs import Addition
 from apps.jobs.models import Attempt
@@ -189,7 +189,7 @@ def test_a_log_beyond_the_cap_is_cut_and_the_job_goes_on(ray, monkeypatch):
 def test_secrets_of_the_job_are_starred_out_before_they_are_kept(ray):
     attempt = a_running_attempt(ray)
     team = attempt.job.team
-    services.set_secret(team=team, name="hf", value="s3cret-value", actor="test")
+    secrets.set_secret(team=team, name="hf", value="s3cret-value", actor="test")
     type(attempt.job).objects.update(secret_env={"HF_TOKEN": "hf"})
     ray.write(attempt.handle, b"HF_TOKEN=s3cret-value\nAuthorization: Bearer abc\n")
     with following():
@@ -201,16 +201,16 @@ def test_secrets_of_the_job_are_starred_out_before_they_are_kept(ray):
 def test_a_secret_changed_while_a_job_runs_is_starred_out_as_it_was(ray, deleted):
     idle = a_running_attempt(ray)
     cluster, team = idle.job.cluster, idle.job.team
-    services.set_secret(team=team, name="hf", value="s3cret-value", actor="test")
+    secrets.set_secret(team=team, name="hf", value="s3cret-value", actor="test")
     job = a_job(cluster, secret_env={"HF_TOKEN": "hf"})
     World().sweep(3)
     attempt = the_attempt(job)
     assert attempt.sealed_secrets != ""
     assert "s3cret" not in attempt.sealed_secrets
     if deleted:
-        services.delete_secret(services.selectors.secrets(team).get(), actor="test")
+        secrets.delete_secret(selectors.secrets(team).get(), actor="test")
     else:
-        services.set_secret(team=team, name="hf", value="another-one", actor="test")
+        secrets.set_secret(team=team, name="hf", value="another-one", actor="test")
     ray.write(attempt.handle, b"HF_TOKEN=s3cret-value\n")
     with following():
         wait_until(lambda: stored(attempt) == len(ray.files[attempt.handle]))

@@ -12,12 +12,13 @@ import pytest
 from clusters import a_ready_cluster
 from django.core.files.uploadedfile import SimpleUploadedFile
 from jobs import World, a_job, the_attempt
+from packages import a_zip
 from people import a_member, a_team, a_token, owner_of
 
 from apps.accounts.scopes import Role
 from apps.clusters.models import Cluster
 from apps.costs import services as costs
-from apps.jobs import services
+from apps.jobs import secrets, services
 from apps.jobs.models import Job, Log, Package
 from apps.jobs.schemas import JobIn
 
@@ -139,8 +140,20 @@ def test_a_package_that_is_no_zip_is_told_at_its_field(owner, cluster):
     assert not Package.objects.exists()
 
 
+def test_an_upload_is_kept_only_if_its_job_is(owner, cluster):
+    def send(**fields):
+        upload = SimpleUploadedFile("work.zip", a_zip(("main.py", b"print(1)")))
+        asked = a_form(cluster, what="package", package=upload, **fields)
+        return owner.post("/t/crew/jobs/new/", asked)
+
+    assert list(send(cpus="900").context["form"].errors) == ["cpus"]
+    assert not Package.objects.exists()
+    assert send().status_code == 302
+    assert Job.objects.get().package == Package.objects.get()
+
+
 def test_a_clone_begins_with_what_the_first_one_asked(owner, cluster):
-    services.set_secret(team=cluster.team, name="hf", value="v", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="v", actor="test")
     job = a_job(cluster, env={"SEED": "7"}, secret_env={"HF_TOKEN": "hf"}, retries=2)
     form = owner.get(f"/t/crew/jobs/new/?like={job.pk}").context["form"]
     assert form["env"].value() == "SEED=7\nHF_TOKEN=secret:hf"
@@ -162,7 +175,7 @@ def test_a_clone_runs_in_the_package_and_environment_of_the_first_one(owner, clu
 
 
 def test_the_ray_command_takes_the_secrets_too(owner, cluster):
-    services.set_secret(team=cluster.team, name="hf", value="v", actor="test")
+    secrets.set_secret(team=cluster.team, name="hf", value="v", actor="test")
     job = a_job(cluster, env={"SEED": "7"}, secret_env={"HF_TOKEN": "hf"})
     words = shlex.split(owner.get(f"/t/crew/jobs/{job.pk}/").context["ray"])
     given = json.loads(words[words.index("--runtime-env-json") + 1])
