@@ -10,7 +10,7 @@ from apps.accounts.api import router as people
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
 from apps.http import problems
-from apps.http.documents import JsonParser
+from apps.http.documents import JsonParser, JsonRenderer
 from apps.insights.api import router as metrics
 from apps.jobs.api import router as jobs
 from apps.jobs.log_api import router as logs
@@ -39,6 +39,7 @@ api = NinjaAPI(
     openapi_url="/openapi.json",
     docs_url="/docs",
     parser=JsonParser(),
+    renderer=JsonRenderer(),
 )
 problems.install(api)
 api.add_router("", people)

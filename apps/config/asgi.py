@@ -6,16 +6,17 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
 
-_pages = get_asgi_application()  # loads the apps, so it stands before what needs them
+django.setup(set_prefix=False)  # before what needs the apps
 
+from apps.http.handler import Handler  # noqa: E402
 from apps.http.rim import bounded  # noqa: E402
 from apps.jobs import websocket  # noqa: E402
 
-_bounded = bounded(_pages)  # type: ignore[arg-type]
+_bounded = bounded(Handler())  # type: ignore[arg-type]
 
 
 async def application(

@@ -1,4 +1,4 @@
-"""Reads what clients send as JSON: only what the database, Ray and any other reader can take."""
+"""JSON from clients and to them: read is only what the database, Ray and any reader can take."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any, NoReturn
 
+import orjson
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja.parser import Parser
+from ninja.renderers import BaseRenderer
+from ninja.responses import NinjaJSONEncoder
 
 from apps.http.problems import Refused
 
@@ -27,6 +30,26 @@ class JsonParser(Parser):
                 status=415,
             )
         return read_json(request.body)
+
+
+class JsonRenderer(BaseRenderer):
+    """Of the API: ten times as fast as the standard library's, which a list of rows feels."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return write_json(data)
+
+
+def write_json(data: Any) -> bytes:
+    """A document of plain data, dates and Decimals (as texts).
+
+    Raises: TypeError for anything else.
+    """
+    try:
+        return orjson.dumps(data, default=NinjaJSONEncoder().default, option=orjson.OPT_UTC_Z)
+    except TypeError:  # it refuses whole numbers of more than 64 bits, which jobs may report
+        return json.dumps(data, cls=NinjaJSONEncoder).encode()
 
 
 def read_json(body: bytes) -> Any:

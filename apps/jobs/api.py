@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from apps.accounts.access import allow
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
+from apps.http.documents import write_json
 from apps.http.idempotency import idempotent
 from apps.http.paging import page
 from apps.http.problems import PROBLEMS, Problem, Refused
@@ -64,7 +65,8 @@ def list_jobs(
         q=q[:200],
     )
     found = page(selectors.row_values(rows), cursor=cursor, limit=limit)
-    return JsonResponse({"items": [_row(row) for row in found.items], "next": found.next})
+    document = {"items": [_row(row) for row in found.items], "next": found.next}
+    return HttpResponse(write_json(document), content_type="application/json")
 
 
 @router.post("/jobs", auth=_WRITE, response={202: JobOut, **_ERRORS})
