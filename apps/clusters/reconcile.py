@@ -17,6 +17,7 @@ from apps.clusters.models import GIB, Cluster, Node
 from apps.clusters.selectors import node_kind
 from apps.lifecycle.models import Moment
 from apps.lifecycle.nudge import announce
+from apps.lifecycle.side_by_side import each
 from regatta import providers
 from regatta.lifecycle import cluster as engine
 from regatta.lifecycle.cluster import Act, ClusterState, Decision, NodeState, NodeStep, Role
@@ -31,6 +32,8 @@ from regatta.providers.provider import (
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=2)  # longer than `limit` steps of three slow calls each
+AT_ONCE = 8  # clusters seen to side by side, so that a slow one holds up itself alone
+_PATIENCE_S = 2.0  # after which a sweep leaves whoever is slow to its thread and its lease
 HEAD_MEMORY_BYTES = GIB // 2
 ProviderOf = Callable[[str], Provider]
 
@@ -48,19 +51,37 @@ def installed(name: str) -> Provider:
 
 
 def sweep(
-    *, now: Moment, pk: int | None = None, limit: int = 5, provider_of: ProviderOf = installed
+    *,
+    now: Moment,
+    pk: int | None = None,
+    limit: int = 5,
+    at_once: int = 1,
+    provider_of: ProviderOf = installed,
 ) -> None:
-    """Take the clusters whose turn has come (or only `pk`) one step further."""
-    clusters = Cluster.objects.all() if pk is None else Cluster.objects.filter(pk=pk)
-    for cluster in clusters.claim_due(now=now, lease=LEASE, limit=limit):
-        try:
-            step(cluster, now=now, provider=provider_of(cluster.provider))
-        except Exception as error:
-            level = logging.WARNING if isinstance(error, ProviderTrouble) else logging.ERROR
-            trace = None if isinstance(error, ProviderTrouble) else error
-            extra = {"action": "step_failed", "cluster": cluster.pk}
-            log.log(level, "no step: %s", error, extra=extra, exc_info=trace)
-            cluster.note_trouble(error, now=now)
+    """Take the clusters whose turn has come (or only `pk`) one step further.
+
+    at_once: how many side by side, each in a thread and connection; the slow are not waited for.
+    """
+    rows = Cluster.objects.all() if pk is None else Cluster.objects.filter(pk=pk)
+    due = rows.claim_due(now=now, lease=LEASE, limit=limit)
+    each(
+        due,
+        lambda cluster: _step(cluster, now=now, provider_of=provider_of),
+        at_once=at_once,
+        wait_s=_PATIENCE_S,
+    )
+
+
+def _step(cluster: Cluster, *, now: Moment, provider_of: ProviderOf) -> None:
+    """A step whose trouble puts off this cluster alone."""
+    try:
+        step(cluster, now=now, provider=provider_of(cluster.provider))
+    except Exception as error:
+        level = logging.WARNING if isinstance(error, ProviderTrouble) else logging.ERROR
+        trace = None if isinstance(error, ProviderTrouble) else error
+        extra = {"action": "step_failed", "cluster": cluster.pk}
+        log.log(level, "no step: %s", error, extra=extra, exc_info=trace)
+        cluster.note_trouble(error, now=now)
 
 
 def step(cluster: Cluster, *, now: Moment, provider: Provider) -> None:

@@ -11,7 +11,8 @@ from apps.clusters import reconcile
 @shared_task(name="clusters.reconcile", ignore_result=True, acks_late=True, time_limit=110)
 def reconcile_clusters(pk: int | None = None) -> None:
     """The ticker calls it for all that is due, a nudge for one."""
-    reconcile.sweep(now=Now(), pk=pk)
+    many = reconcile.AT_ONCE if pk is None else 1
+    reconcile.sweep(now=Now(), pk=pk, limit=many, at_once=many)
 
 
 @shared_task(name="clusters.sweep_orphans", ignore_result=True, time_limit=110)

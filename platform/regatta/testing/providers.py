@@ -32,7 +32,8 @@ class FakeProvider:
     forgotten: list[str] = field(default_factory=list)
 
     def look(self, cluster: ClusterSpec) -> Sight:
-        mine = {name: node for name, node in self.nodes.items() if node.cluster == cluster.handle}
+        everything = list(self.nodes.items())  # at once: sweeps look from several threads
+        mine = {name: node for name, node in everything if node.cluster == cluster.handle}
         head = next((n for n in mine.values() if n.spec.role is Role.HEAD), None)
         up = head is not None and head.seen is Seen.ALIVE
         return Sight(

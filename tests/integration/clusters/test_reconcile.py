@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -280,3 +281,38 @@ def test_turns_and_leases_go_by_the_clock_of_the_database():
     reconcile.sweep(now=Now(), provider_of=lambda _: FakeProvider())
     cluster = Cluster.objects.get()
     assert (cluster.state, cluster.lease_until) == ("provisioning", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_whose_provider_hangs_holds_up_no_other_and_no_further_sweep(monkeypatch):
+    monkeypatch.setattr(reconcile, "_PATIENCE_S", 0.1)
+    slow, quick = a_cluster(workers=0), a_cluster(workers=0)
+    answers, asked = threading.Event(), []
+
+    class Slow(FakeProvider):
+        def look(self, cluster):
+            if cluster.handle == slow.handle:
+                asked.append(threading.current_thread())
+                answers.wait(30)
+            return super().look(cluster)
+
+    provider, now = Slow(), timezone.now() + timedelta(seconds=1)
+    for _ in range(ENOUGH):
+        reconcile.sweep(now=now, limit=8, at_once=8, provider_of=lambda _: provider)
+        now += timedelta(seconds=5)
+    quick.refresh_from_db()
+    assert (quick.state, len(asked)) == ("ready", 1)  # the lease keeps others from the slow one
+    answers.set()
+    asked[0].join(30)
+    slow.refresh_from_db()
+    assert (slow.state, slow.lease_token) == ("provisioning", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clusters_swept_side_by_side_come_to_what_was_asked():
+    provider, made = FakeProvider(), [a_cluster(workers=1) for _ in range(3)]
+    now = timezone.now() + timedelta(seconds=1)
+    for _ in range(ENOUGH):
+        reconcile.sweep(now=now, limit=8, at_once=8, provider_of=lambda _: provider)
+        now += timedelta(seconds=5)
+    assert [moves_of(cluster) for cluster in made] == [["provisioning", "ready"]] * 3
