@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from datetime import timedelta
+from itertools import chain, count
 from typing import Any
 
 from django.contrib.auth import authenticate, password_validation
@@ -228,12 +229,18 @@ def first_start(*, username: str = "admin", slug: str = "demo", name: str = "Dem
     """The platform admin and the first team of a new portal; made once, then found again."""
     user = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if user is None:
-        user = User(username=username, is_superuser=True, is_staff=True)
+        # Whoever has that name already is not made admin for it.
+        user = User(username=_free_name(username), is_superuser=True, is_staff=True)
         user.set_unusable_password()  # no default password: a one-time link lets in
         user.save()
     if not Team.objects.exists():
         create_team(slug=slug, name=name, owner=user, actor="system")
     return user
+
+
+def _free_name(wanted: str) -> str:
+    names = chain([wanted], (f"{wanted}{number}" for number in count(2)))
+    return next(name for name in names if not User.objects.filter(username=name).exists())
 
 
 def all_scopes() -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from datetime import timedelta
 from io import StringIO
 
@@ -178,3 +180,31 @@ def test_a_token_is_known_by_one_query(django_assert_num_queries):
     selectors.caller_of_token(secret)  # notes that it was used
     with django_assert_num_queries(1):
         assert selectors.caller_of_token(secret) is not None
+
+
+def test_a_plain_user_of_the_admins_name_is_not_made_admin():
+    a_user("admin")
+    a_user("admin2")
+    made = services.first_start()
+    assert (made.username, made.is_superuser) == ("admin3", True)
+    assert not User.objects.filter(username__in=["admin", "admin2"], is_superuser=True).exists()
+
+
+def test_the_link_leads_to_the_portal_that_runs_in_this_home(settings, tmp_path, monkeypatch):
+    settings.REGATTA_HOME = tmp_path
+    monkeypatch.delenv("REGATTA_URL", raising=False)
+    with (tmp_path / "lock").open("w") as lock:
+        lock.write(json.dumps({"pid": os.getpid(), "host": "0.0.0.0", "port": 8123}))
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert _a_link().startswith("http://127.0.0.1:8123/link/")
+        monkeypatch.setenv("REGATTA_URL", settings.REGATTA_URL)
+        assert _a_link().startswith(f"{settings.REGATTA_URL}/link/")
+    monkeypatch.delenv("REGATTA_URL")
+    assert _a_link().startswith(f"{settings.REGATTA_URL}/link/"), "nothing runs here now"
+
+
+def _a_link() -> str:
+    out = StringIO()
+    call_command("first_start", "--json", stdout=out)
+    return json.loads(out.getvalue())["link"]

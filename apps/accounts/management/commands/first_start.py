@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from apps.accounts import selectors, services
+from regatta.embedded import portal
 
 
 class Command(BaseCommand):
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             raise CommandError(f"{user.username} is in no team")
         code = services.one_time_link(user)
         said = {
-            "link": f"{settings.REGATTA_URL}{reverse('accounts:link', args=[code])}",
+            "link": f"{_address()}{reverse('accounts:link', args=[code])}",
             "user": user.username,
             "team": team.slug,
         }
@@ -48,3 +49,11 @@ class Command(BaseCommand):
             )
         told = f"To sign in as {user.username}, once, within half an hour: {said['link']}"
         self.stdout.write(json.dumps(said) if options["json"] else told)
+
+
+def _address() -> str:
+    """What the environment says, else where the portal that runs in this home listens."""
+    running = portal.holder(portal.Portal(home=settings.REGATTA_HOME))
+    if running is None or portal.is_set("REGATTA_URL"):
+        return str(settings.REGATTA_URL)
+    return running.url
