@@ -34,3 +34,8 @@ def test_a_database_that_is_away_answers_503_in_either_form(monkeypatch):
     page = client.get(f"/t/{team.slug}/")
     assert (page.status_code, page["Retry-After"]) == (503, "2")
     assert "database is away" in page.content.decode()
+
+
+def test_browsers_find_the_icon_where_they_look_for_it(client):
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer["Location"]) == (302, "/static/img/favicon.svg")
