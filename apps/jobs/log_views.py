@@ -23,7 +23,6 @@ from apps.accounts.selectors import caller_in_team, caller_of_token
 from apps.http.problems import Refused, refused
 from apps.jobs import live, logs, texts
 from apps.jobs.live import Moved, News, Over, Progressed, Quiet, Text
-from apps.jobs.log_models import Log
 from apps.jobs.models import Job
 from apps.jobs.rows import progress
 
@@ -60,7 +59,7 @@ def log_file(job: Job, number: int | None = None) -> StreamingHttpResponse:
     kept = logs.log_of(job, number)
     if kept is None:
         raise Http404
-    response = StreamingHttpResponse(_bytes(kept), content_type="text/plain; charset=utf-8")
+    response = StreamingHttpResponse(log_bytes(kept.pk), content_type="text/plain; charset=utf-8")
     name = f"job-{job.pk}-a{kept.attempt.number}.log"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["X-Content-Type-Options"] = "nosniff"
@@ -155,9 +154,10 @@ def _watcher(request: PortalRequest) -> Callable[[], bool]:
     return may_watch
 
 
-async def _bytes(kept: Log) -> AsyncIterator[bytes]:
+async def log_bytes(attempt_id: int) -> AsyncIterator[bytes]:
+    """An attempt's kept log in bounded pieces, none of which parts a character."""
     await sync_to_async(lambda: connection.close())()
     at = 0
-    while some := await live.in_thread(lambda start=at: logs.pieces(kept.pk, after=start)):  # type: ignore[misc]
+    while some := await live.in_thread(lambda start=at: logs.pieces(attempt_id, after=start)):  # type: ignore[misc]
         yield b"".join(piece.data for piece in some)
         at = some[-1].byte_to

@@ -215,11 +215,6 @@ def all_pieces(attempt_id: int, *, start: int = 0, until: int | None = None) -> 
         start = found[-1].byte_to
 
 
-def log_text(attempt_id: int) -> str:
-    """The whole kept log."""
-    return "".join(piece.text for piece in all_pieces(attempt_id))
-
-
 def tail_start(log: Log, *, tail_bytes: int) -> int:
     """Where the first whole line among the last `tail_bytes` begins."""
     start = log.stored_bytes - tail_bytes

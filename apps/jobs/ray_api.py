@@ -7,15 +7,16 @@ Source: `ray.dashboard.modules.job` of Ray 2.60.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 from functools import wraps
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -25,7 +26,7 @@ from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
 from apps.http.documents import read_json
 from apps.http.problems import Refused
-from apps.jobs import logs, packages, selectors, services, texts
+from apps.jobs import log_views, packages, selectors, services, texts
 from apps.jobs.api import pieces_of
 from apps.jobs.models import Job, Source
 from apps.jobs.spec import SECRET_MARK, JobSpec, split_env
@@ -152,7 +153,15 @@ def stop(request: PortalRequest, name: str, cluster: int | None = None) -> HttpR
 def job_logs(request: PortalRequest, name: str, cluster: int | None = None) -> HttpResponse:
     """All that the latest attempt has written, from the portal's own store."""
     attempt = selectors.latest_attempt(_job(request, name, cluster))
-    return JsonResponse({"logs": logs.log_text(attempt.pk)})
+    return StreamingHttpResponse(_told_log(attempt.pk), content_type="application/json")
+
+
+async def _told_log(attempt_id: int) -> AsyncIterator[bytes]:
+    """`{"logs": …}` piece by piece: a log is too long to be in memory as a whole."""
+    yield b'{"logs": "'
+    async for piece in log_views.log_bytes(attempt_id):
+        yield json.dumps(piece.decode(errors="replace"))[1:-1].encode()
+    yield b'"}'
 
 
 def _submit(request: PortalRequest, cluster: int | None) -> HttpResponse:

@@ -256,11 +256,6 @@ def test_stopping_says_whether_there_was_something_to_stop(ray):
     assert ray.get("jobs/mine").json()["status"] == "STOPPED"
 
 
-def test_a_log_is_there_from_the_first_moment(ray):
-    ray.submit(submission_id="mine")
-    assert ray.get("jobs/mine/logs").json() == {"logs": ""}
-
-
 @pytest.mark.parametrize("name", ["none", "job-999999", "job-" + "9" * 30, "raysubmit_x"])
 def test_what_is_not_there_is_missing_in_rays_words(ray, name):
     for answer in (

@@ -287,6 +287,18 @@ async def test_the_download_is_the_log_byte_for_byte_and_never_rendered():
     assert response["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("written", [b"", '"\\<\x00\n😀é'.encode() * 200_000 + b"\xff\n"])
+async def test_rays_clients_are_told_the_whole_log_in_bounded_pieces(written):
+    attempt = await a_watched_attempt(written)
+    token = await in_db(lambda: a_token(attempt.job.team))()
+    address = f"/api/jobs/job-{attempt.job_id}/logs"
+    response = await AsyncClient().get(address, **bearer(token))
+    assert response["Content-Type"] == "application/json"
+    told = [piece async for piece in response.streaming_content]
+    assert json.loads(b"".join(told)) == {"logs": written.decode(errors="replace")}
+    assert max(map(len, told)) <= 6 * (logs.PIECE_BYTES + logs.CHUNK_BYTES)
+
+
 @pytest.mark.parametrize("number", ["2", "x", "9" * 5000])
 async def test_an_attempt_that_is_none_has_no_file(number):
     attempt = await a_watched_attempt(b"one\n")
