@@ -128,7 +128,9 @@ def read(summary: Any, groups: Any) -> dict[str, Seen]:
                 allocated=_held(node["raylet"], set_aside[node["raylet"]["nodeId"]]),
             )
             for node in summary["data"]["summary"]
-            if node["raylet"].get("state") == "ALIVE" and "cpu" in node
+            if node["raylet"].get("state") == "ALIVE"
+            and "cpu" in node
+            and "coreWorkersStats" in node["raylet"]  # it is told some seconds after the start
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise Nonsense(f"not what a Ray head answers: {type(error).__name__}: {error}") from error

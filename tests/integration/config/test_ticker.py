@@ -128,20 +128,55 @@ def test_a_thread_that_died_ends_the_ticker():
     assert ticker._watch([dead], stop) == "jobs.reconcile died"
 
 
-def test_a_call_that_hangs_ends_the_ticker(monkeypatch):
-    monkeypatch.setattr(ticker, "_STUCK_S", 0.0)
+def test_a_tick_that_hangs_is_named_with_its_place_and_started_anew_beside_the_others(
+    monkeypatch, caplog
+):
     monkeypatch.setattr(ticker, "_BEAT_S", 0.01)
     stop, called, free = threading.Event(), threading.Event(), threading.Event()
+    good, again = [], []
 
     def hang() -> None:
         called.set()
         free.wait(WAIT_S)
 
-    turn = Turn("jobs.reconcile", hang, every_s=1.0, stop=stop)
-    with turning(turn, stop=stop):
+    def work_again() -> None:
+        again.append(len(good))
+        stop.set()
+
+    monkeypatch.setitem(app.tasks, "test.tick", work_again)
+    hanging = Turn("test.tick", hang, every_s=0.01, stop=stop, budget_s=0.05)
+    turns = [hanging, Turn("good", lambda: good.append(1), every_s=0.01, stop=stop)]
+    with turning(hanging, turns[1], stop=stop):
         assert called.wait(WAIT_S)
-        assert ticker._watch([turn], stop) == "jobs.reconcile has hung for 0 s"
+        assert ticker._watch(turns, stop) == ""
         free.set()
+    turns[0].join(WAIT_S)
+    assert (len(again), turns[0] is hanging, bool(good)) == (1, False, True)
+    [said] = [record.getMessage() for record in caplog.records if record.action == "tick_stuck"]
+    assert said.startswith("test.tick is stuck for 0.05 s")
+    assert "test_ticker.py:" in said
+
+
+def test_with_too_many_that_hang_the_ticker_ends_for_a_fresh_start(monkeypatch):
+    monkeypatch.setattr(ticker, "_BEAT_S", 0.01)
+    stop, free = threading.Event(), threading.Event()
+    monkeypatch.setitem(app.tasks, "test.tick", lambda: free.wait(WAIT_S))
+    turns = [
+        Turn("test.tick", lambda: free.wait(WAIT_S), every_s=1.0, stop=stop, budget_s=0.0)
+        for _ in range(2)
+    ]
+    with turning(*turns, stop=stop):
+        said = ticker._watch(turns, stop)
+        free.set()
+    for turn in turns:
+        turn.join(WAIT_S)
+    assert said == f"stuck: {', '.join(['test.tick'] * 4)}"
+
+
+def test_every_tick_has_a_budget_and_no_follower_has():
+    stop = threading.Event()
+    assert all(turn.budget_s for turn in ticker._ticks(stop))
+    assert not any(turn.budget_s for turn in ticker._followers(stop))
 
 
 def test_the_ticker_shows_life_and_bears_a_database_that_is_away(monkeypatch, caplog):

@@ -143,6 +143,15 @@ def test_a_node_that_ray_calls_dead_is_no_sample():
     assert not NodeSample.objects.exists()
 
 
+def test_a_node_whose_workers_are_not_told_yet_has_no_sample_and_is_no_trouble(caplog):
+    young = {"nodeId": "abc", "state": "ALIVE"}
+    with a_head(ray_answers(raylet=young)) as address:
+        a_watched_cluster(address)
+        watch.sample()
+    assert not NodeSample.objects.exists()
+    assert not [record for record in caplog.records if record.action == "sample_failed"]
+
+
 def test_a_cluster_that_does_not_answer_spoils_only_its_own_sample(monkeypatch):
     monkeypatch.setattr(watch, "TIMEOUT_S", 0.2)
     never = threading.Event()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -24,12 +26,13 @@ log = logging.getLogger(__name__)
 
 _BEAT_S = 2.0
 _FIRST_BACK_OFF_S, _MOST_S = 1.0, 60.0
-_STUCK_S = 300.0  # longer than any task's time limit
+_STUCK_S = 300.0  # the budget of a tick whose task has no time limit
+_MOST_STUCK = 3  # threads left behind; with more, only a fresh process gets rid of them
 _LEAVE_S = 3.0
 
 
 class Command(BaseCommand):
-    """Ends with 1 when a thread died or hangs, so that the supervisor starts a fresh one."""
+    """Ends with 1 when a thread died or too many hang; the supervisor starts it afresh."""
 
     help = "Run what settings.TICKS and settings.FOLLOWERS name, until SIGTERM."
 
@@ -52,19 +55,48 @@ class Command(BaseCommand):
 
 
 class Turn(threading.Thread):
-    """Calls `work` again and again, later after a failure."""
+    """Calls `work` again and again, later after a failure.
+
+    budget_s: what a call may take; None: as long as it likes.
+    """
 
     def __init__(
-        self, label: str, work: Callable[[], None], *, every_s: float, stop: threading.Event
+        self,
+        label: str,
+        work: Callable[[], None],
+        *,
+        every_s: float,
+        stop: threading.Event,
+        budget_s: float | None = None,
     ) -> None:
         super().__init__(name=label, daemon=True)
         self.busy_since_s: float | None = None
+        self.left_behind = False
+        self.budget_s = budget_s
         self._work, self._every_s, self._stop_asked = work, every_s, stop
 
+    def is_stuck(self) -> bool:
+        """Whether the present call is over its budget."""
+        since_s = self.busy_since_s
+        if since_s is None or self.budget_s is None:
+            return False
+        return time.monotonic() - since_s > self.budget_s
+
+    def successor(self, work: Callable[[], None]) -> Turn:
+        """Another in its place; this one ends with its present call, should that ever end."""
+        self.left_behind = True
+        return Turn(
+            self.name,
+            work,
+            every_s=self._every_s,
+            stop=self._stop_asked,
+            budget_s=self.budget_s,
+        )
+
     def run(self) -> None:
-        """Until stopped."""
+        """Until stopped or left behind."""
         wait_s, back_off_s = 0.0, _FIRST_BACK_OFF_S
-        while not self._stop_asked.wait(wait_s):
+        while not self._stop_asked.wait(wait_s) and not self.left_behind:
             self.busy_since_s = time.monotonic()
             try:
                 close_old_connections()
@@ -105,7 +137,8 @@ def _ticks(stop: threading.Event) -> Iterator[Turn]:
     for name, every_s in settings.TICKS.items():
         if name not in app.tasks:
             raise CommandError(f"settings.TICKS names {name}, which is no Celery task")
-        yield Turn(name, _tick(name), every_s=every_s, stop=stop)
+        budget_s = getattr(app.tasks[name], "time_limit", None) or _STUCK_S
+        yield Turn(name, _tick(name), every_s=every_s, stop=stop, budget_s=budget_s)
 
 
 def _tick(name: str) -> Callable[[], None]:
@@ -126,18 +159,39 @@ def _followers(stop: threading.Event) -> Iterator[Turn]:
 
 
 def _watch(turns: list[Turn], stop: threading.Event) -> str:
-    """Beat while all is well; answers what is wrong, nothing when told to stop."""
-    followers = set(settings.FOLLOWERS)
+    """Beat, and replace whoever is stuck; answers what is wrong, nothing when told to stop."""
+    stuck: list[Turn] = []
     while not stop.is_set():
         _beat()
         stop.wait(_BEAT_S)
-        for turn in turns:
+        for place, turn in enumerate(turns):
             if not turn.is_alive():
                 return _said(f"{turn.name} died")
-            since_s = turn.busy_since_s
-            if since_s and turn.name not in followers and time.monotonic() - since_s > _STUCK_S:
-                return _said(f"{turn.name} has hung for {_STUCK_S:g} s")
+            if turn.is_stuck():
+                stuck.append(turn)
+                turns[place] = _replace(turn)
+        stuck = [turn for turn in stuck if turn.is_alive()]
+        if len(stuck) > _MOST_STUCK:
+            return _said(f"stuck: {', '.join(turn.name for turn in stuck)}")
     return ""
+
+
+def _replace(turn: Turn) -> Turn:
+    """Say where a turn is stuck, and start another.
+
+    That one goes without the lock, which the stuck one may hold for ever: a task that runs twice
+    at a time does no harm.
+    """
+    frame = sys._current_frames().get(turn.ident or 0)
+    at = [f"{one.filename}:{one.lineno}" for one in traceback.extract_stack(frame)[-6:]]
+    log.error(
+        "%s is stuck for %g s and is started anew; it is at %s",
+        *(turn.name, turn.budget_s, " > ".join(at)),
+        extra={"action": "tick_stuck", "tick": turn.name},
+    )
+    successor = turn.successor(app.tasks[turn.name])
+    successor.start()
+    return successor
 
 
 def _beat() -> None:
