@@ -19,6 +19,7 @@ handler500 = "apps.web.errors.server_error"
 _icon = RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("favicon.ico", access(PUBLIC)(_icon)),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),

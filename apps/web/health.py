@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from apps.accounts.access import PUBLIC, access
 from apps.lifecycle.models import Heartbeat
+from apps.web.tasks import WORKER_LATE_S
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,32 @@ def healthz(request: HttpRequest) -> JsonResponse:
     Without the broker everything still comes to its end, only later; without the others it does
     not: 503.
     """
-    parts = {"database": _database(), "broker": _broker()}
-    parts["ticker"] = _ticker() if parts["database"] == "ok" else "unknown"
+    return _answer(_parts())
+
+
+@access(PUBLIC)
+def readyz(request: HttpRequest) -> JsonResponse:
+    """As `healthz`, and whether a Celery worker does what the broker tells it.
+
+    A worker that is late makes the portal `degraded`, not down: the ticker's sweeps do its work.
+    Where nothing can be known of it, it is `unknown`, which is no failure of its own.
+    """
+    parts = _parts()
+    known = parts["database"] == parts["broker"] == "ok"
+    parts["worker"] = _beats("worker", WORKER_LATE_S) if known else "unknown"
+    return _answer(parts)
+
+
+def _answer(parts: dict[str, str]) -> JsonResponse:
     works = parts["database"] == parts["ticker"] == "ok"
     state = "ok" if set(parts.values()) == {"ok"} else "degraded" if works else "down"
     return JsonResponse({"state": state, **parts}, status=200 if works else 503)
+
+
+def _parts() -> dict[str, str]:
+    parts = {"database": _database(), "broker": _broker()}
+    known = parts["database"] == "ok"
+    return parts | {"ticker": _beats("ticker", TICKER_LATE_S) if known else "unknown"}
 
 
 def _database() -> str:
@@ -51,6 +73,6 @@ def _broker() -> str:
     return "ok"
 
 
-def _ticker() -> str:
-    age_s = Heartbeat.ages_s().get("ticker")
-    return "ok" if age_s is not None and age_s < TICKER_LATE_S else "late"
+def _beats(name: str, late_s: float) -> str:
+    age_s = Heartbeat.ages_s().get(name)
+    return "ok" if age_s is not None and age_s < late_s else "late"

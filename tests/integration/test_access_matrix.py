@@ -81,7 +81,7 @@ def test_only_these_addresses_are_open_to_everybody():
     assert {route.path for route in BY_KIND[Kind.PUBLIC]} == PUBLIC_PATHS
 
 
-PUBLIC_PATHS = {"healthz", "favicon.ico", "sign-in/", "link/<str:code>/", "language/"}
+PUBLIC_PATHS = {"healthz", "readyz", "favicon.ico", "sign-in/", "link/<str:code>/", "language/"}
 API_PAGES = {"api/v1/openapi.json", "api/v1/docs", "api/v1/"}
 
 
