@@ -45,7 +45,7 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="live")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A job as its page shows it. stored_bytes, log_goes_on: of the latest attempt's log."""
+    """A job as its page shows it. stored_bytes, log_goes_on, log_ending: of the latest log."""
 
     attempt_id: int
     number: int
@@ -56,6 +56,7 @@ class View:
     progress: Mapping[str, Any]
     stored_bytes: int
     log_goes_on: bool
+    log_ending: str
 
     @property
     def is_over(self) -> bool:
@@ -100,7 +101,9 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """All is told."""
+    """All is told. log_ending: how the latest attempt's log ended, empty if there is none."""
+
+    log_ending: str
 
 
 News = Text | Moved | Progressed | Quiet | Over
@@ -238,7 +241,7 @@ async def follow(job_id: int, *, number: int = 1, byte: int = 0) -> AsyncIterato
                     number, byte = text.number, text.piece.byte_to
                     yield text
                 if view.is_over and (number, byte) >= (view.number, view.stored_bytes):
-                    yield Over()
+                    yield Over(view.log_ending)
                     return
                 if number < view.number:
                     if grows:
@@ -314,6 +317,7 @@ def _look(
             progress=row.job.progress,
             stored_bytes=kept.stored_bytes if kept else 0,
             log_goes_on=bool(kept and not kept.ending),
+            log_ending=kept.ending if kept else "",
         )
         views[row.job_id] = view
         number, end = ends.get(row.job_id, (row.number, view.stored_bytes))

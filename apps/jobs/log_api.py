@@ -63,6 +63,7 @@ def read_log(
 def stream_log(request: PortalRequest, pk: int, after: str = "") -> StreamingHttpResponse:
     """The job's life as server-sent events: `log`, `state`, `progress`, `end`.
 
+    `end` tells in `log_ending` how the keeping of the log ended, as `X-Log-Ending` does.
     `after` (or `Last-Event-ID`) is the id of the last event that was got, `<attempt>:<byte>`.
     """
     return log_views.event_stream(request, log_views.job_of(request, pk))

@@ -23,6 +23,7 @@ from apps.accounts.selectors import caller_in_team, caller_of_token
 from apps.http.problems import Refused, refused
 from apps.jobs import live, logs, texts
 from apps.jobs.live import Moved, News, Over, Progressed, Quiet, Text
+from apps.jobs.log_models import Ending
 from apps.jobs.models import Job
 from apps.jobs.rows import progress
 
@@ -115,7 +116,7 @@ def _event(one: News, language: str | None) -> bytes:
     if isinstance(one, Quiet):
         return b": still here\n\n"
     if isinstance(one, Over):
-        return b"event: end\ndata: {}\n\n"
+        return _named("end", _end(one.log_ending, language))
     if isinstance(one, Progressed):
         return _named("progress", progress(dict(one.view.progress), state=one.view.state))
     assert isinstance(one, Moved)
@@ -130,6 +131,11 @@ def _event(one: News, language: str | None) -> bytes:
         "generation": view.generation,
     }
     return _named("state", block | {"attempt": view.number})
+
+
+def _end(ending: str, language: str | None) -> dict[str, str]:
+    with translation.override(language):
+        return {"log_ending": ending, "message": str(Ending(ending).label) if ending else ""}
 
 
 def _named(name: str, data: dict[str, Any]) -> bytes:

@@ -67,11 +67,6 @@ class Piece:
         return self.data.decode(errors="replace")
 
 
-def open_log(attempt: Attempt) -> None:
-    """Have an attempt's log followed from now on; a second time changes nothing."""
-    Log.objects.bulk_create([Log(attempt=attempt)], ignore_conflicts=True)
-
-
 # For followers.
 
 

@@ -29,7 +29,6 @@ class Run:
         self.attempt = the_attempt(self.job)
         self.attempt.advance("starting", reason="placed")
         self.attempt.advance("running", reason="seen_running")
-        logs.open_log(self.attempt)
         self.token, self.written = uuid.uuid4(), 0
         logs.take_over(self.token)
 
@@ -41,8 +40,8 @@ class Run:
         assert logs.add(self.token, [one]) == set()
         self.written += len(data)
 
-    def ends(self, state: str, reason: str) -> None:
-        self.prints("", ending="complete")
+    def ends(self, state: str, reason: str, log_ending: str = "complete") -> None:
+        self.prints("", ending=log_ending)
         assert self.attempt.advance(state, reason=reason)
 
 
@@ -114,6 +113,14 @@ def test_lines_appear_as_they_are_written_and_the_state_moves(owner, run):
     expect(page.locator("h1 .badge")).to_contain_text("Succeeded")
     expect(page.locator(".log__status")).to_have_text("Complete")
     expect(page.get_by_text("It ended with exit code 0.").first).to_be_visible()
+
+
+def test_an_open_page_says_that_the_log_was_cut(owner, run):
+    page = owner.at(f"jobs/{run.job.pk}/")
+    run.prints("first\n")
+    expect(page.locator(".log__line")).to_have_text(["first"])
+    run.ends("lost", "session_changed", log_ending="unreachable")
+    expect(page.locator(".log__status")).to_contain_text("cut: the cluster could not be asked")
 
 
 def test_progress_moves_without_a_reload(owner, run):

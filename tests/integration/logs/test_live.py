@@ -58,12 +58,12 @@ def add(attempt, text, *, ending=""):
     assert logs.add(TOKEN, [one]) == set()
 
 
-def end(attempt, *, to="succeeded"):
+def end(attempt, *, to="succeeded", log_ending="complete"):
     attempt.refresh_from_db()
     if attempt.state == "starting":
         attempt.advance("running", reason="seen_running")
     attempt.advance(to, reason=to)
-    add(attempt, b"", ending="complete")
+    add(attempt, b"", ending=log_ending)
 
 
 async def texts(job_id, *, enough, **place):
@@ -243,7 +243,16 @@ async def test_the_page_streams_state_log_and_end():
     (state, _id, block), log, last = await events(response, enough="end")
     assert (state, block["state"], block["attempt"]) == ("state", "succeeded", 1)
     assert log == ("log", "1:7", {"attempt": 1, "from": 0, "to": 7, "text": "a\x00\ufffd<b>\n"})
-    assert last[0] == "end"
+    assert last == ("end", None, {"log_ending": "complete", "message": "complete"})
+
+
+async def test_the_end_of_a_stream_says_that_its_log_is_cut():
+    attempt = await a_watched_attempt(b"one\n")
+    await in_db(end)(attempt, log_ending="too_long")
+    client, page = await a_reader(attempt)
+    seen = await events(await client.get(f"{page}/stream"), enough="end")
+    cut = {"log_ending": "too_long", "message": "cut: longer than the portal keeps"}
+    assert seen[-1] == ("end", None, cut)
 
 
 async def test_the_place_of_the_last_event_is_where_it_goes_on():

@@ -84,6 +84,10 @@ export function mount(element) {
     if (hits.length > 0) { setFollowing(false); shown.reveal(hits[at]); }
     tell();
   };
+  /** @param {{log_ending: string, message: string}} how */
+  const ended = (how) => {
+    if (how.log_ending && how.log_ending !== "complete") words.ended = how.message;
+  };
   /** @param {string} link */
   const linked = (link) => {
     element.dataset.link = link;
@@ -93,7 +97,7 @@ export function mount(element) {
 
   let last = 0;
   return all([
-    listen(element.dataset.stream ?? "", { log: heard, link: linked }),
+    listen(element.dataset.stream ?? "", { log: heard, link: linked, end: ended }),
     () => shown.clear(),
     on(view, "scroll", () => {
       const away = view.scrollHeight - view.scrollTop - view.clientHeight > NEAR_PX;
