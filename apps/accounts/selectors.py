@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db import connection
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -18,6 +21,26 @@ from apps.accounts.scopes import SCOPES, Role, Scope
 
 _TOKEN = re.compile(r"rgt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _USED_EVERY = timedelta(minutes=1)  # how exactly `last_used_at` is kept: not a write a request
+
+
+@cache
+def _names(model: type[User | Team]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
+
+
+# Written out, since it stands before every request: to put it together takes the ORM 1 ms.
+_TEAM = 5 + len(_names(User))  # where the team's columns begin
+_OF_USER = [f'"user".{name}' for name in _names(User)]
+_OF_TEAM = [f"team.{name}" for name in _names(Team)]
+_HOLDER = f"""
+    SELECT token.id, token.sha256, token.scopes, token.last_used_at, role,
+        {", ".join(_OF_USER + _OF_TEAM)}
+    FROM accounts_apitoken AS token
+    JOIN accounts_user AS "user" ON "user".id = token.user_id
+    JOIN accounts_team AS team ON team.id = token.team_id
+    LEFT JOIN accounts_membership USING (user_id, team_id)
+    WHERE prefix = %s AND revoked_at IS NULL AND expires_at > statement_timestamp()
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +66,22 @@ def caller_of_token(token: str) -> Caller | None:
     parts = _TOKEN.fullmatch(token)
     if parts is None:
         return None
-    known = Membership.objects.filter(user=OuterRef("user"), team=OuterRef("team"))
-    rows = ApiToken.objects.select_related("user", "team").annotate(
-        role=Subquery(known.values("role"))
-    )
-    found = rows.filter(prefix=parts[1], revoked_at=None, expires_at__gt=Now()).first()
-    if found is None or not hmac.compare_digest(found.sha256, digest(token)):
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDER, [parts[1]])
+        found = cursor.fetchone()
+    if found is None:
         return None
-    held = _held(found.user, found.role)
-    if not found.user.is_active or not held:
+    pk, sha256, scopes, used_at, role = found[:5]
+    user = User.from_db(connection.alias, _names(User), found[5:_TEAM])
+    held = _held(user, role)
+    if not hmac.compare_digest(sha256, digest(token)) or not user.is_active or not held:
         return None
-    _note_use(found)
+    _note_use(pk, used_at)
     return Caller(
-        user=found.user,
-        team=found.team,
-        scopes=held & {Scope(word) for word in found.scopes if word in Scope.values},
-        actor=f"token:{found.prefix}",
+        user=user,
+        team=Team.from_db(connection.alias, _names(Team), found[_TEAM:]),
+        scopes=held & {Scope(word) for word in json.loads(scopes) if word in Scope.values},
+        actor=f"token:{parts[1]}",
     )
 
 
@@ -124,7 +147,7 @@ def _held(user: User, role: str | None) -> frozenset[Scope]:
     return SCOPES[Role(role)] if role else frozenset()
 
 
-def _note_use(token: ApiToken) -> None:
+def _note_use(token_id: int, used_at: datetime | None) -> None:
     stale: Any = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
-    if token.last_used_at is None or timezone.now() - token.last_used_at > _USED_EVERY:
-        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=Now())
+    if used_at is None or timezone.now() - used_at > _USED_EVERY:
+        ApiToken.objects.filter(stale, pk=token_id).update(last_used_at=Now())
