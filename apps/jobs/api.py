@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -65,8 +67,11 @@ def list_jobs(
         q=q[:200],
     )
     found = page(selectors.row_values(rows), cursor=cursor, limit=limit)
-    document = {"items": [_row(row) for row in found.items], "next": found.next}
-    return HttpResponse(write_json(document), content_type="application/json")
+    say = cache(_say)  # a page has few reasons, and each asks the catalogue of a language
+    items = [_row(row, say(row["reason"])) for row in found.items]
+    return HttpResponse(
+        write_json({"items": items, "next": found.next}), content_type="application/json"
+    )
 
 
 @router.post("/jobs", auth=_WRITE, response={202: JobOut, **_ERRORS})
@@ -262,24 +267,26 @@ def _cluster(request: PortalRequest, name: str | int | None, pk: int | None) -> 
     return clusters.pick(request.team, name)
 
 
-def _state(row: Mapping[str, Any] | Job | Attempt, **more: Any) -> dict[str, Any]:
-    """The state block of a row of a list, a job or an attempt."""
-    get = row.get if isinstance(row, Mapping) else lambda name: getattr(row, name)
+def _state(of: Job | Attempt, *, unknown_since: datetime | None) -> dict[str, Any]:
+    """The state block of a job or an attempt."""
     return {
-        "state": get("state"),
-        "reason": get("reason"),
-        "message": str(texts.sentence(str(get("reason")))),
-        "since": get("since"),
-        "generation": get("generation"),
-        **more,
+        "state": of.state,
+        "reason": of.reason,
+        "message": _say(of.reason),
+        "since": of.since,
+        "generation": of.generation,
+        "unknown_since": unknown_since,
     }
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    state = _state(row, unknown_since=None)
-    for name in ("reason", "since", "generation"):
-        del row[name]
-    row["state"] = state
+def _say(reason: str) -> str:
+    return str(texts.sentence(reason))
+
+
+def _row(row: dict[str, Any], message: str) -> dict[str, Any]:
+    """A row of a list, in the shape of a job."""
+    state = {name: row.pop(name) for name in ("state", "reason", "since", "generation")}
+    row["state"] = {**state, "message": message, "unknown_since": None}
     row["progress"] = selectors.reported(row["progress"])
     row["submission_id"] = row.pop("ray_id") or f"job-{row['id']}"
     return row
