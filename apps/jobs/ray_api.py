@@ -204,13 +204,13 @@ def _is_of_kind(name: str, value: Any) -> bool:
     if name in {"metadata", "entrypoint_label_selector"}:
         return all(isinstance(text, str) for text in value.values())
     if name == "entrypoint_resources":
-        return all(_is_amount(amount) and amount >= 0 for amount in value.values())
+        return all(map(_is_amount, value.values()))
     env = value.get("env_vars") or {}
     return isinstance(env, dict) and all(isinstance(text, str) for text in env.values())
 
 
 def _is_amount(value: Any) -> bool:
-    """A finite number; a negative one is refused with the other limits."""
+    """A number of bounded size; its limits are checked with the others, see `spec.check`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) < 1 << 60
 
@@ -227,6 +227,7 @@ def _spec(asked: dict[str, Any], cluster_id: int) -> JobSpec:
         for name, value in asked.items()
         if name.startswith("entrypoint_") and value
     }
+    cpus = Decimal(str(asked.get("entrypoint_num_cpus", 1)))
     chips = Decimal(str(asked.get("entrypoint_num_gpus", 0)))
     return JobSpec(
         cluster_id=cluster_id,
@@ -238,7 +239,7 @@ def _spec(asked: dict[str, Any], cluster_id: int) -> JobSpec:
         runtime_env=runtime_env,
         metadata=metadata,
         entrypoint_resources=for_entrypoint,
-        cpus=Decimal(str(asked.get("entrypoint_num_cpus", 1))).quantize(Decimal("0.001")),
+        cpus=cpus.quantize(Decimal("0.001"), ROUND_UP),
         memory_bytes=int(asked.get("entrypoint_memory", 0)),
         chips=int(chips.to_integral_value(ROUND_UP)),
         ray_id=asked.get("submission_id") or asked.get("job_id") or "",

@@ -22,6 +22,7 @@ _OURS = re.compile(r"job-[0-9]+(-a[0-9]+)?")
 SECRET_MARK = "secret:"  # as an environment variable's value, it names a secret
 ENV_BYTES, SCRIPT_BYTES, DOCUMENT_BYTES = 256 << 10, 1 << 20, 64 << 10
 CPUS_MOST, CHIPS_MOST, MEMORY_MOST = Decimal(100_000), 100_000, 1 << 60
+RAYS_LEAST = 0.0001  # of any resource
 RUNTIME_ENV_KEYS = frozenset(
     {"working_dir", "py_modules", "py_executable", "pip", "uv", "conda", "excludes", "config"}
     | {"worker_process_setup_hook"}
@@ -179,15 +180,33 @@ def _check_numbers(spec: JobSpec) -> None:
         "retries": (spec.retries, 0, RETRIES_MOST),
     }
     for name, (value, least, most) in limits.items():
-        if not least <= value <= most:
+        if Decimal(value).is_nan() or not least <= value <= most:
             raise Refused(
                 "out_of_range",
                 _("%(name)s must be from %(least)s to %(most)s.")
                 % {"name": name, "least": least, "most": most},
                 pointer=f"/{name}",
             )
+    if spec.cpus != round(spec.cpus, 3):
+        raise Refused("too_fine", _("cpus has at most three decimal places."), pointer="/cpus")
+    _check_amounts(spec.entrypoint_resources)
     if len(spec.chip) > 60 or not _printable(spec.chip):
         raise Refused("bad_chip", _("A chip's name has up to 60 characters."), pointer="/chip")
+
+
+def _check_amounts(for_entrypoint: Mapping[str, Any]) -> None:
+    """Ray fails over a negative amount, and over one that it would round to nothing."""
+    amounts = [*for_entrypoint.get("resources", {}).items(), *for_entrypoint.items()]
+    for name, amount in amounts:
+        if name in {"resources", "label_selector"}:
+            continue
+        if amount != 0 and not RAYS_LEAST <= amount <= MEMORY_MOST:
+            raise Refused(
+                "out_of_range",
+                _("%(name)s must be 0, or from %(least)s to %(most)s.")
+                % {"name": name[:80], "least": RAYS_LEAST, "most": MEMORY_MOST},
+                pointer="/entrypoint_resources",
+            )
 
 
 def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
