@@ -79,7 +79,7 @@ def work(recipe: Recipe) -> dict[str, Any]:
     validation_N = tokenizer.encode(corpus.validation)
     run = _begin(recipe, GPTConfig(vocabulary=tokenizer.size))
     began = time.monotonic()
-    _train(run, tokenizer.encode(corpus.train), validation_N)
+    train(run, tokenizer.encode(corpus.train), validation_N)
     train_s = time.monotonic() - began
     outcome: dict[str, Any] = {
         "steps": run.step,
@@ -125,7 +125,8 @@ def _take_up(run: Run, state: dict[str, Any]) -> None:
         log.info("going on after step %d, where the loss was %.4f", run.step, run.loss)
 
 
-def _train(run: Run, tokens_N: Tensor, validation_N: Tensor) -> None:
+def train(run: Run, tokens_N: Tensor, validation_N: Tensor) -> None:
+    """Step after step, until all are done or the time is up."""
     recipe, parallel = run.recipe, DistributedDataParallel(run.model)
     deadline = time.monotonic() + recipe.seconds_at_most
     over = run.step >= recipe.steps
@@ -133,11 +134,16 @@ def _train(run: Run, tokens_N: Tensor, validation_N: Tensor) -> None:
         began = time.monotonic()
         late = _one_step(run, parallel, tokens_N, late=began > deadline)
         over = late or run.step >= recipe.steps
-        _tell(run, step_s=time.monotonic() - began)
+        # Ended by its time, it is done with what it did: nothing broke off.
+        total_steps = run.step if over else recipe.steps
+        _tell(run, step_s=time.monotonic() - began, total_steps=total_steps)
         if run.step % recipe.validate_every == 0:
             _tell_validation(run, _validate(run, validation_N))
         if run.leads and (over or run.step % recipe.checkpoint_every == 0):
             _save_checkpoint(run)
+    if run.leads and run.step < recipe.steps:
+        told = recipe.seconds_at_most, run.step, recipe.steps
+        log.info("the time of %g s is up: ended after step %d of %d", *told)
 
 
 def _one_step(run: Run, parallel: nn.Module, tokens_N: Tensor, *, late: bool) -> bool:
@@ -187,14 +193,14 @@ def _validate(run: Run, validation_N: Tensor) -> float:
     return total.item() / run.ranks
 
 
-def _tell(run: Run, *, step_s: float) -> None:
+def _tell(run: Run, *, step_s: float, total_steps: int) -> None:
     telemetry.report(step=run.step, step_s=step_s)
     if not run.leads:
         return
     tokens_per_s = run.ranks * run.recipe.sequences * run.config.context_tokens / step_s
     telemetry.report(
         step=run.step,
-        total_steps=run.recipe.steps,
+        total_steps=total_steps,
         loss=run.loss,
         tokens_per_s=tokens_per_s,
         learning_rate=_learning_rate(run.recipe, run.step - 1),

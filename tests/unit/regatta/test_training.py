@@ -7,10 +7,12 @@ import math
 
 import pytest
 import torch
+from torch import distributed
 
-from regatta.training import checkpoint
+from regatta import telemetry
+from regatta.training import checkpoint, loop
 from regatta.training.gpt import GPT, GPTConfig, next_token_loss
-from regatta.training.loop import Recipe, left_behind
+from regatta.training.loop import Recipe, Run, left_behind
 from regatta.training.text import CharTokenizer, batch_at, python_topics
 
 TINY = GPTConfig(vocabulary=11, width=16, layers=2, heads=2, mlp_width=32, context_tokens=8)
@@ -20,6 +22,16 @@ TINY = GPTConfig(vocabulary=11, width=16, layers=2, heads=2, mlp_width=32, conte
 def tiny():
     torch.manual_seed(1)
     return GPT(TINY).eval()
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of one process."""
+    distributed.init_process_group(
+        "gloo", store=distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
 
 
 def test_the_main_job_s_model_has_between_one_and_five_million_parameters():
@@ -130,3 +142,18 @@ def test_a_new_attempt_goes_on_from_the_latest_former_one_that_saved_anything(tm
     checkpoint.save(saved["a4"] / "checkpoints", step=150, state={"step": 150})
     assert left_behind(Recipe(saved["a4"], earlier=earlier)) == {"step": 150}
     assert left_behind(Recipe(tmp_path / "another")) is None
+
+
+@pytest.mark.parametrize(("seconds", "steps_done"), [(-1.0, 1), (math.inf, 3)])
+def test_a_training_whose_time_is_up_is_done_with_the_steps_it_took(
+    alone, tmp_path, monkeypatch, tiny, seconds, steps_done
+):
+    told = []
+    monkeypatch.setattr(telemetry, "report", lambda **said: told.append(said))
+    recipe = Recipe(tmp_path, steps=3, seconds_at_most=seconds, sequences=2)
+    run = Run(0, 1, recipe, TINY, tiny, torch.optim.AdamW(tiny.parameters()))
+    tokens_N = torch.arange(200) % TINY.vocabulary
+    loop.train(run, tokens_N, tokens_N)
+    last = [said for said in told if "total_steps" in said][-1]
+    assert (last["step"], last["total_steps"]) == (steps_done, steps_done)
+    assert left_behind(recipe)["step"] == steps_done
