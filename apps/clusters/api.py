@@ -185,5 +185,6 @@ def _node(row: Node) -> dict[str, Any]:
 
 def _event(row: Event) -> dict[str, Any]:
     names = ("subject", "seq", "old", "new", "reason", "actor", "at")
-    message = str(texts.sentence(row.reason))
-    return {name: getattr(row, name) for name in names} | {"id": row.pk, "message": message}
+    message, quote = str(texts.sentence(row.reason)), row.detail.get("quote", "")
+    own = {name: getattr(row, name) for name in names}
+    return own | {"id": row.pk, "message": message, "quote": quote}

@@ -92,6 +92,7 @@ def step(cluster: Cluster, *, now: Moment, provider: Provider) -> None:
     facts = _facts(cluster, nodes, at=_clock())
     decision = engine.decide(facts, sight)
     specs = {node.name: node for node in spec.nodes}
+    words = _last_words(decision, provider, spec)
     for one in decision.nodes:
         _act(one, provider, spec, specs[one.name])
     if decision.to is ClusterState.DELETED:
@@ -100,7 +101,7 @@ def step(cluster: Cluster, *, now: Moment, provider: Provider) -> None:
         raise ProviderTrouble(decision.trouble)
     try:
         with transaction.atomic():
-            _record(cluster, nodes, decision, sight, now)
+            _record(cluster, nodes, decision, sight, words, now)
     except _Late:
         log.info("late", extra={"action": "step_dropped", "cluster": cluster.pk})
 
@@ -185,11 +186,19 @@ def _act(one: NodeStep, provider: Provider, cluster: ClusterSpec, node: NodeSpec
         provider.stop_node(cluster.handle, node.name, force=one.act is Act.KILL)
 
 
+def _last_words(decision: Decision, provider: Provider, spec: ClusterSpec) -> dict[str, str]:
+    """What those that are given up wrote, by their names: the head first, which mostly knows."""
+    failed = decision.to is ClusterState.FAILED
+    names = [one.name for one in decision.nodes if failed or one.to is NodeState.LOST]
+    return {name: said for name in names if (said := provider.last_words(spec, name))}
+
+
 def _record(
     cluster: Cluster,
     nodes: Mapping[str, Node],
     decision: Decision,
     sight: engine.Sight,
+    words: Mapping[str, str],
     now: Moment,
 ) -> None:
     """Write the outcome if the cluster is still ours to write.
@@ -201,7 +210,7 @@ def _record(
     if found is None:
         raise _Late
     for one in decision.nodes:
-        if one.to is not None and not _move(nodes[one.name], one, sight):
+        if one.to is not None and not _move(nodes[one.name], one, sight, words.get(one.name, "")):
             raise _Late
     fields = _fields(cluster, decision, sight)
     if decision.new_session:
@@ -217,7 +226,13 @@ def _record(
     if decision.to is None:
         mine.update(**fields)
         cluster.release(next_look_at=look_at)
-    elif not cluster.advance(decision.to, reason=decision.reason, next_look_at=look_at, **fields):
+    elif not cluster.advance(
+        decision.to,
+        reason=decision.reason,
+        detail=_quote("\n".join(words.values())) if decision.to is ClusterState.FAILED else None,
+        next_look_at=look_at,
+        **fields,
+    ):
         raise _Late
     if decision.to is not None or any(one.to for one in decision.nodes):
         announce(cluster.subject)
@@ -237,7 +252,7 @@ def _fields(cluster: Cluster, decision: Decision, sight: engine.Sight) -> dict[s
     return fields
 
 
-def _move(node: Node, one: NodeStep, sight: engine.Sight) -> bool:
+def _move(node: Node, one: NodeStep, sight: engine.Sight, words: str) -> bool:
     fields: dict[str, Any] = {"next_look_at": None}
     if one.to is NodeState.STARTING:
         fields["started_at"] = Now()
@@ -245,7 +260,13 @@ def _move(node: Node, one: NodeStep, sight: engine.Sight) -> bool:
         fields["ended_at"] = Now()
     if address := sight.hosts.get(node.name):
         fields["address"] = address
-    return one.to is not None and node.advance(one.to, reason=one.reason, **fields)
+    return one.to is not None and node.advance(
+        one.to, reason=one.reason, detail=_quote(words), **fields
+    )
+
+
+def _quote(words: str) -> dict[str, str]:
+    return {"quote": words} if words else {}
 
 
 def _open_session(cluster: Cluster) -> None:

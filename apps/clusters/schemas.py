@@ -120,7 +120,9 @@ class NodePage(Schema):
     next: str | None
 
 
-class EventOut(Schema):
+class ClusterEventOut(Schema):
+    """A move. quote: what a node that failed wrote last, as far as it tells why."""
+
     id: int
     subject: str
     seq: int
@@ -128,10 +130,11 @@ class EventOut(Schema):
     new: str
     reason: str
     message: str
+    quote: str
     actor: str
     at: datetime
 
 
 class EventPage(Schema):
-    items: list[EventOut]
+    items: list[ClusterEventOut]
     next: str | None

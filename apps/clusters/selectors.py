@@ -224,3 +224,11 @@ def events(cluster: Cluster) -> QuerySet[Event]:
     """What happened to a cluster and to its nodes, the latest first."""
     subjects = [f"clusters.node:{pk}" for pk in cluster.nodes.values_list("pk", flat=True)]
     return Event.objects.filter(subject__in=[cluster.subject, *subjects]).order_by("-pk")
+
+
+def last_words(cluster: Cluster) -> str:
+    """What the nodes of a cluster that has failed wrote last; empty if that told nothing."""
+    if cluster.state != ClusterState.FAILED:
+        return ""
+    move = Event.objects.filter(subject=cluster.subject, seq=cluster.generation).first()
+    return str(move.detail.get("quote", "")) if move else ""

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
-from apps.clusters import services, texts
+from apps.clusters import selectors, services, texts
 from apps.clusters.forms import ClusterForm, ResizeForm
 from apps.clusters.models import Cluster, Node
 from apps.http.pages import refuse, render_page
@@ -138,6 +138,7 @@ def _detail(request: PortalRequest, cluster: Cluster, *, form: ResizeForm | None
         "moving": _is_moving(cluster),
         "can_start": cluster.state in {ClusterState.STOPPED, ClusterState.FAILED},
         "gone": cluster.desired == Desired.DELETED,
+        "last_words": selectors.last_words(cluster),
     }
     status = 422 if form is not None and form.errors else 200
     part = "events" if request.htmx.target == "events" else "live"
@@ -166,6 +167,7 @@ def _told(event: Event, names: dict[str, str]) -> dict[str, Any]:
         "look": look,
         "who": names.get(event.subject, ""),
         "why": texts.sentence(event.reason) or event.reason,
+        "quote": event.detail.get("quote", ""),
         "actor": event.actor,
     }
 

@@ -84,6 +84,10 @@ class Provider(Protocol):
         """What bears our mark and has not ended: names of nodes, with their clusters' handles."""
         ...
 
+    def last_words(self, cluster: ClusterSpec, node: str) -> str:
+        """What the node wrote last that tells why it failed, without secrets; perhaps nothing."""
+        ...
+
     def forget(self, cluster: str) -> None:
         """Remove what is kept of a cluster that is deleted: its logs and its token."""
         ...

@@ -22,6 +22,7 @@ class FakeProvider:
     """Holds what the world looks like; `started` names the starts that had an effect.
 
     door: how a living head answers. stubborn: nodes that end only when they are killed.
+    words: what a node wrote before it failed, by its name.
     """
 
     nodes: dict[str, FakeNode] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class FakeProvider:
     stubborn: bool = False
     busy: frozenset[str] = frozenset()
     forgotten: list[str] = field(default_factory=list)
+    words: dict[str, str] = field(default_factory=dict)
 
     def look(self, cluster: ClusterSpec) -> Sight:
         everything = list(self.nodes.items())  # at once: sweeps look from several threads
@@ -60,6 +62,9 @@ class FakeProvider:
 
     def running(self) -> Mapping[str, str]:
         return {name: node.cluster for name, node in self.nodes.items()}
+
+    def last_words(self, cluster: ClusterSpec, node: str) -> str:
+        return self.words.get(node, "")
 
     def forget(self, cluster: str) -> None:
         self.forgotten.append(cluster)

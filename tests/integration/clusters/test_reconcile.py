@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.accounts.vault import open_
-from apps.clusters import reconcile, services
+from apps.clusters import reconcile, selectors, services
 from apps.clusters.models import Cluster, Node
 from apps.lifecycle.models import Event
 from regatta.lifecycle.cluster import Door, Role, Seen
@@ -316,3 +316,21 @@ def test_clusters_swept_side_by_side_come_to_what_was_asked():
         reconcile.sweep(now=now, limit=8, at_once=8, provider_of=lambda _: provider)
         now += timedelta(seconds=5)
     assert [moves_of(cluster) for cluster in made] == [["provisioning", "ready"]] * 3
+
+
+def test_what_nodes_wrote_before_they_failed_is_told_with_their_end_and_the_clusters():
+    provider, cluster = FakeProvider(), a_cluster(workers=0)
+    now = sweeps(provider, count=3)
+    for number, failures in ((1, 0), (2, 4)):
+        Cluster.objects.update(failures=failures, failed_at=None)
+        name = f"{cluster.handle}-s{number}-n0"
+        provider.words[name] = f"no disk, try {number}"
+        assert provider.nodes.pop(name)
+        now = sweeps(provider, count=4, start=now)
+    cluster.refresh_from_db()
+    assert (cluster.state, cluster.reason) == ("failed", "nodes_keep_failing")
+    assert selectors.last_words(cluster) == "no disk, try 2"
+    first = Node.objects.get(name=f"{cluster.handle}-s1-n0")
+    assert Event.objects.get(subject=first.subject, new="lost").detail == {
+        "quote": "no disk, try 1"
+    }

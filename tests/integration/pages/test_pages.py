@@ -133,6 +133,17 @@ def test_a_bad_job_is_told_at_its_field_and_changes_nothing(owner, cluster, fiel
     assert not Job.objects.exists()
 
 
+@pytest.mark.parametrize("state", ["failed", "deleting"])
+def test_a_cluster_that_failed_or_is_being_deleted_is_not_offered(owner, team, cluster, state):
+    ending = a_ready_cluster(team, name="old")
+    Cluster.objects.filter(pk=ending.pk).update(state=state)
+    form = owner.get("/t/crew/jobs/new/").context["form"]
+    assert form.fields["cluster"].choices == [(cluster.pk, "lab")]
+    answer = owner.post("/t/crew/jobs/new/", a_form(ending))
+    assert list(answer.context["form"].errors) == ["cluster"]
+    assert not Job.objects.exists()
+
+
 def test_a_package_that_is_no_zip_is_told_at_its_field(owner, cluster):
     upload = SimpleUploadedFile("work.zip", b"no zip at all")
     answer = owner.post("/t/crew/jobs/new/", a_form(cluster, what="package", package=upload))
@@ -205,6 +216,16 @@ def test_a_job_that_failed_quotes_what_the_cluster_said(owner, cluster):
     assert "&lt;b&gt;ValueError&lt;/b&gt;" in page
     assert "<b>ValueError" not in page
     assert "exit code 3" in page
+
+
+def test_a_cluster_that_failed_quotes_its_nodes_on_its_page_and_in_its_events(owner, cluster):
+    wrote = {"quote": "OSError: no <space> left"}
+    assert cluster.advance("failed", reason="nodes_keep_failing", detail=wrote)
+    page = owner.get(f"/t/crew/clusters/{cluster.pk}/").content.decode()
+    assert page.count("OSError: no &lt;space&gt; left") == 2
+    headers = {"Authorization": f"Bearer {a_token(cluster.team)}"}
+    [told] = owner.get(f"/api/v1/clusters/{cluster.pk}/events", headers=headers).json()["items"]
+    assert told["quote"] == wrote["quote"]
 
 
 def test_the_price_of_a_cluster_is_told_before_it_is_asked_for(owner, team):

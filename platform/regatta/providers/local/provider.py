@@ -13,7 +13,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from regatta.embedded.processes import tail
 from regatta.lifecycle.cluster import Door, Role, Seen, Sight
+from regatta.providers.last_words import last_words
 from regatta.providers.local import processes
 from regatta.providers.local.head import Head, Silent, listens
 from regatta.providers.local.layout import (
@@ -44,6 +46,7 @@ _ENVIRONMENT = {
     "RAY_NUM_REDIS_GET_RETRIES": "60",
     "SPT_NOENV": "1",  # Ray renames its processes, and must not overwrite our marks by that
 }
+_LOG_LINES = 200
 _LEAST_STORE_BYTES, _MOST_STORE_BYTES = 80 << 20, 1 << 30
 
 
@@ -109,6 +112,13 @@ class LocalProvider:
         trees = processes.marked(self._layout.home)
         found = {name: tree[0].cluster for name, tree in trees.items()}
         return {node: cluster for cluster, node in self._layout.left()} | found
+
+    def last_words(self, cluster: ClusterSpec, node: str) -> str:
+        try:
+            written = tail(self._layout.node(cluster.handle, node) / "ray.log", lines=_LOG_LINES)
+        except OSError as error:
+            return f"its log cannot be read: {error}"
+        return last_words(written, secrets=[cluster.token])
 
     def forget(self, cluster: str) -> None:
         self._layout.forget(cluster)
