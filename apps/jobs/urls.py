@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.jobs import log_views, views
+from apps.jobs import log_views, secret_views, views
 
 app_name = "jobs"
 urlpatterns = [
@@ -18,4 +18,7 @@ urlpatterns = [
     path("t/<slug:team>/jobs/<int:pk>/stop/", views.stop, name="stop"),
     path("t/<slug:team>/jobs/<int:pk>/retry/", views.retry, name="retry"),
     path("t/<slug:team>/jobs/<int:pk>/delete/", views.delete, name="delete"),
+    path("t/<slug:team>/secrets/", secret_views.listing, name="secrets"),
+    path("t/<slug:team>/secrets/<str:name>/", secret_views.replace, name="replace_secret"),
+    path("t/<slug:team>/secrets/<str:name>/delete/", secret_views.delete, name="delete_secret"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -55,6 +56,12 @@ def gib(size_bytes: int | None) -> str:
 def trimmed(number: Decimal | float | None) -> str:
     """A number without the zeros at its end."""
     return NONE if number is None else f"{Decimal(str(number)).normalize():f}"
+
+
+@register.filter
+def variable(name: str) -> str:
+    """A secret's name as an environment variable is usually called: `hf-token` is HF_TOKEN."""
+    return re.sub(r"^(?=\d)|\W", "_", name, flags=re.ASCII).upper()
 
 
 @register.simple_tag
