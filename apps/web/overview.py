@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 6
 _LATELY = timedelta(days=1)
-_ENDS_SOON = timedelta(days=14)  # of a token: warned as security.md's rule for expiry asks
+_ENDS_SOON = timedelta(days=14)  # of a token that was made for more than twice as long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ def seen(team: Team, user: User, scopes: Collection[Scope]) -> Seen:
         running_count=running.count(),
         waiting=shown(waiting[:_SHOWN]),
         waiting_count=waiting.count(),
-        recent=shown(jobs.row_values(every.exclude(state__in=sorted(LIVE))).order_by("-id")[:5]),
+        recent=shown(jobs.row_values(every.exclude(state__in=sorted(LIVE))).order_by("-id")[:8]),
         clusters=[(row, _look(row)) for row in rows],
         needs=[*_clusters_in_need(team, rows), *_jobs_in_need(team, every), *_tokens(team, user)],
         costs=costs.summary(team.pk) if Scope.COST_READ in scopes else None,
@@ -129,7 +131,8 @@ def _jobs_in_need(team: Team, every: Any) -> list[Need]:
 def _tokens(team: Team, user: User) -> list[Need]:
     now = timezone.now()
     ending = accounts.tokens(team, user=user).filter(
-        expires_at__gt=now, expires_at__lt=now + _ENDS_SOON
+        expires_at__gt=Greatest(now, F("created_at") + 2 * _ENDS_SOON),
+        expires_at__lt=now + _ENDS_SOON,
     )
     look = Look(_("Ends soon"), "warn", "key-round")
     return [

@@ -1,9 +1,16 @@
 // Loads Plotly on the first chart, and dresses each figure in the tokens of the page.
 
-
 // Plotly would write the style sheet of its maps into the page, which the policy forbids; it does not where
 // an element of this id is there already. None of our charts is a map.
 const MAP_STYLES = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
+
+// Of an axis of time: as exact as its steps are, and the day only where days are shown.
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+const TIMES = [
+  { dtickrange: [null, MINUTE_MS - 1], value: "%H:%M:%S" }, { dtickrange: [MINUTE_MS, DAY_MS - 1], value: "%H:%M" },
+  { dtickrange: [DAY_MS, null], value: "%Y-%m-%d" },
+];
 
 /** @type {Promise<any> | undefined} */
 let loading;
@@ -64,7 +71,9 @@ function template(element) {
  * @param {HTMLElement} element @param {{data: any[], layout?: any}} figure @returns {Promise<() => void>} */
 export async function draw(element, figure) {
   const Plotly = await plotly();
-  const layout = { ...figure.layout, template: template(element), autosize: true, uirevision: "kept", dragmode: "zoom" };
+  const timed = typeof figure.data[0]?.x?.[0] === "string";
+  const xaxis = { ...figure.layout?.xaxis, ...(timed && { tickformatstops: TIMES }) };
+  const layout = { ...figure.layout, xaxis, template: template(element), autosize: true, uirevision: "kept", dragmode: "zoom" };
   await Plotly.react(element, structuredClone(figure.data), layout,
     { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" });
   return () => Plotly.purge(element);
