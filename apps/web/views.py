@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import set_language
 
 from apps.accounts import selectors
@@ -16,6 +16,7 @@ from apps.web import overview
 
 
 @access(SIGNED_IN)
+@require_safe
 def start(request: PortalRequest) -> HttpResponse:
     """Go to the team that was open last, or to the first."""
     teams = selectors.teams_of(request.user)
@@ -26,6 +27,7 @@ def start(request: PortalRequest) -> HttpResponse:
 
 
 @access(Scope.TEAM_READ)
+@require_safe
 def home(request: PortalRequest) -> HttpResponse:
     """What runs, what waits, what needs somebody, what it costs."""
     if request.session.get("team") != request.team.slug:
