@@ -133,7 +133,10 @@ def _sentence(one: Series, chart: str, several_ranks: bool) -> str:
 
 def _warning(one: Series) -> str:
     if not one.unfit:
-        return ""
+        gone = one.points and not one.line
+        return (
+            _("The values between were kept for half a year, and are forgotten.") if gone else ""
+        )
     said = {"count": one.unfit, "step": one.unfit_step, "metric": title_of(one.key)}
     return (
         ngettext(

@@ -40,6 +40,11 @@ class HeatMap:
     rows: Sequence[Row]
     simulated: bool
 
+    @property
+    def hatched(self) -> bool:
+        """Whether a cell has no share to show."""
+        return any(cell.level == "none" for row in self.rows for cell in row.cells)
+
 
 def heat_map(nodes: Sequence[LiveNode], samples: Mapping[int, NodeSample]) -> HeatMap:
     """The nodes of a cluster with their latest samples; without one, a cell says "no data"."""
@@ -76,8 +81,8 @@ def _cpu(sample: NodeSample) -> Cell:
 def _memory(sample: NodeSample) -> Cell:
     used, whole = sample.memory_used_bytes / _GIB, sample.memory_bytes / _GIB
     said = {"used": decimal(used, 1), "all": decimal(whole, 1)}
-    if not whole:
-        return Cell(said["used"], _("%(used)s GiB in use") % said, "none")
+    if not sample.cpus or not whole:  # nothing binds a head to the memory it was planned with
+        return Cell(f"{said['used']} GiB", _("%(used)s GiB in use") % said, "none")
     return Cell(
         _percent(used / whole), _("%(used)s of %(all)s GiB in use") % said, _level(used / whole)
     )

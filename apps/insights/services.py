@@ -11,17 +11,27 @@ from math import isfinite
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from apps.http.problems import Refused
-from apps.insights.models import MetricKey, NodeMinute, NodeSample, Usage
+from apps.insights.models import (
+    MetricKey,
+    MetricPoint,
+    NodeMinute,
+    NodeSample,
+    TelemetryStream,
+    Usage,
+)
 from apps.jobs import services as jobs
 from apps.lifecycle.nudge import announce
 from regatta.telemetry.batch import BATCH_POINTS, MOST_POINTS, Batch
 
 MOST_SERIES = 2000  # of an attempt, over all its ranks
 SAMPLES_KEPT, MINUTES_KEPT = timedelta(days=7), timedelta(days=90)
+METRICS_KEPT = timedelta(days=180)  # after the last word of an attempt
+_ATTEMPTS_AT_ONCE = 100  # forgotten in one pass, each of perhaps a million points
 _NEWS_EVERY_S = 0.5  # of an attempt and a process; a page is not drawn more often
 _PROGRESS = ("total_steps", "loss", "val_loss", "tokens_per_s", "step_s")
 
@@ -234,6 +244,12 @@ def roll_up() -> None:
 
 
 def prune() -> None:
-    """Forget what is older than anybody looks back; metrics stay with their job."""
+    """Forget what is older than anybody looks back; of metrics the first and last values stay."""
     NodeSample.objects.filter(at__lt=Now() - SAMPLES_KEPT).delete()
     NodeMinute.objects.filter(minute__lt=Now() - MINUTES_KEPT).delete()
+    streams = TelemetryStream.objects.values_list("attempt_id", flat=True)
+    silent = streams.annotate(last=Max("last_at")).filter(last__lt=Now() - METRICS_KEPT)
+    attempts = list(silent[:_ATTEMPTS_AT_ONCE])
+    with transaction.atomic():
+        MetricPoint.objects.filter(attempt_id__in=attempts).delete()
+        TelemetryStream.objects.filter(attempt_id__in=attempts).delete()

@@ -21,5 +21,5 @@ def roll_up() -> None:
 
 @shared_task(name="insights.prune", ignore_result=True, time_limit=300)
 def prune() -> None:
-    """Forget samples after a week and minutes after a quarter."""
+    """Forget samples after a week, minutes after a quarter, metrics after half a year."""
     services.prune()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
 from django.db.models import Sum
+from django.db.models.functions import Now
 from django.test import Client
 from metrics import an_attempt
 
-from apps.insights import services
+from apps.insights import charts, selectors, services
 from apps.insights.models import MetricKey, MetricPoint, SeriesHead, TelemetryStream
 from apps.jobs import selectors as jobs
 from regatta.telemetry.batch import MOST_BYTES, encode
@@ -223,3 +225,20 @@ def test_the_same_batch_from_two_sides_at_once_is_stored_once():
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(deliver, range(4))) == [0, 0, 0, 500]
     assert MetricPoint.objects.count() == 500
+
+
+@pytest.mark.django_db
+def test_metrics_are_forgotten_half_a_year_after_the_last_word_but_for_first_and_last():
+    old, young = an_attempt(), an_attempt()
+    for attempt in (old, young):
+        send(attempt, a_batch(points(5)))
+    past = Now() - services.METRICS_KEPT
+    TelemetryStream.objects.filter(attempt_id=old.pk).update(last_at=past - timedelta(minutes=1))
+    TelemetryStream.objects.filter(attempt_id=young.pk).update(last_at=past + timedelta(hours=1))
+    for _ in range(2):
+        services.prune()
+    assert list(MetricPoint.objects.values_list("attempt_id", flat=True)) == [young.pk] * 5
+    [head] = selectors.heads(old.pk)
+    [chart] = charts.job_charts([selectors.series(head)])
+    assert (head.points, len(chart.rows)) == (5, 0)
+    assert chart.notes == ["The values between were kept for half a year, and are forgotten."]

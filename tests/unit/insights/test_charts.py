@@ -140,6 +140,7 @@ def test_a_heat_map_has_a_cell_for_each_thing_of_a_node():
     ]
     assert [cell.simulated for cell in row.cells] == [False, False, True, True]
     assert row.cells[0].label == "1.0 of 4 CPUs busy"
+    assert not seen.hatched
 
 
 def test_no_data_is_not_zero():
@@ -151,5 +152,7 @@ def test_no_data_is_not_zero():
 
 def test_a_head_without_cpus_of_its_own_shows_what_it_uses():
     seen = heat_map([a_node(cpus=0, chips=0)], {1: a_sample(cpus=0, cpus_used=0.3)})
-    assert (seen.rows[0].cells[0].text, seen.rows[0].cells[0].level) == ("0.3", "none")
+    cpu, memory = seen.rows[0].cells
+    assert (cpu.text, cpu.level) == ("0.3", "none")
+    assert (memory.text[-3:], memory.level, seen.hatched) == ("GiB", "none", True)
     assert list(seen.columns) == ["CPU", "Memory"]
