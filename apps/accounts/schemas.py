@@ -5,15 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from apps.accounts.services import TOKEN_DAYS
-
-
-class In(Schema):
-    """What a client sends; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid")
+from apps.http.schemas import In
 
 
 class MeOut(Schema):

@@ -27,13 +27,13 @@ from apps.clusters.schemas import (
 from apps.http.idempotency import idempotent
 from apps.http.paging import page
 from apps.http.problems import PROBLEMS, Problem, Refused
+from apps.http.schemas import MOST_ID
 from apps.lifecycle.models import Event, Stateful
 from regatta.lifecycle.cluster import Desired
 
 router = Router(tags=["clusters"])
 _WRITES: dict[int, type[Problem]] = {**PROBLEMS, 412: Problem}
 _READ, _WRITE = allow(Scope.CLUSTERS_READ), allow(Scope.CLUSTERS_WRITE)
-_MOST_ID = (1 << 63) - 1
 
 
 @router.get("/clusters", auth=_READ, response={200: ClusterPage, **PROBLEMS})
@@ -129,7 +129,7 @@ def list_events(
 def _mine(request: PortalRequest, pk: int) -> Cluster:
     """The team's cluster as it is now. Another team's is missing, like one that never was."""
     row: Cluster | None = None
-    if pk <= _MOST_ID:
+    if pk <= MOST_ID:
         row = selectors.cluster_detail(request.team).filter(pk=pk).first()
     if row is None:
         raise Http404

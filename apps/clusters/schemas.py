@@ -5,17 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from apps.clusters.models import GIB, MOST_WORKERS, USUAL_MEMORY_BYTES
 from apps.clusters.services import NodeWish
+from apps.http.schemas import In, StateOut
 from regatta.lifecycle.cluster import Desired
-
-
-class In(Schema):
-    """What a client sends; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class SimulatedIn(In):
@@ -55,17 +50,6 @@ class DesiredIn(In):
 
 class SizeIn(In):
     workers: int = Field(ge=0, le=MOST_WORKERS)
-
-
-class StateOut(Schema):
-    """How a thing is. reason: a code; message: the same in words."""
-
-    state: str
-    reason: str
-    message: str
-    since: datetime
-    generation: int
-    unknown_since: datetime | None = None
 
 
 class SimulatedOut(Schema):

@@ -22,6 +22,7 @@ from apps.http.documents import write_json
 from apps.http.idempotency import idempotent
 from apps.http.paging import page
 from apps.http.problems import PROBLEMS, Problem, Refused
+from apps.http.schemas import MOST_ID
 from apps.jobs import packages, secrets, selectors, services, texts
 from apps.jobs.models import Attempt, Job, Package, Secret
 from apps.jobs.schemas import (
@@ -45,7 +46,6 @@ router = Router(tags=["jobs"])
 _ERRORS: dict[int, type[Problem]] = {**PROBLEMS, 412: Problem, 413: Problem}
 _READ, _WRITE = allow(Scope.JOBS_READ), allow(Scope.JOBS_WRITE)
 _PIECE_BYTES = 1 << 20
-_MOST_ID = (1 << 63) - 1
 
 
 @router.get("/jobs", auth=_READ, response={200: JobPage, **PROBLEMS})
@@ -223,7 +223,7 @@ def _job(request: PortalRequest, pk: int) -> Job:
 
 def _id(pk: int | None) -> int | None:
     """An id that a row may have: any other would be an error of the database."""
-    if pk is not None and not 0 <= pk <= _MOST_ID:
+    if pk is not None and not 0 <= pk <= MOST_ID:
         raise Http404
     return pk
 

@@ -12,18 +12,19 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError
 
 from apps.accounts.vault import Unreadable
 from apps.clusters import selectors as clusters
 from apps.clusters.selectors import Endpoint
 from apps.jobs import logs, selectors
+from apps.jobs.live import in_thread
 from apps.jobs.log_mask import Mask
 from apps.jobs.log_models import Ending
 from apps.jobs.logs import Addition, Followed
@@ -36,7 +37,6 @@ _FILE_INTERVAL_S = 0.2  # how often Ray looks for new bytes
 _TIMEOUT = httpx.Timeout(10.0, connect=3.0, read=300.0)  # a stream so long silent may be dead
 _RETRY_S, _RETRY_MOST_S = 0.3, 5.0
 _PENDING_MOST_BYTES = 1 << 20  # read ahead of the database, of one log
-T = TypeVar("T")
 
 
 class NotYet(Exception):
@@ -137,7 +137,7 @@ class Follower:
         finally:
             await _end([flusher, *self._tasks.values()])
             await self._flush()
-            await self._in_thread(lambda: logs.let_go(self.token))
+            await in_thread(lambda: logs.let_go(self.token), self._thread)
             for client in self._clients.values():
                 await client.aclose()
             self._thread.shutdown()
@@ -146,7 +146,7 @@ class Follower:
 
     async def _sweep(self) -> None:
         """Take over what nobody follows, drop what is no longer ours, and pass on the news."""
-        held, secrets, self._endpoints = await self._in_thread(self._look)
+        held, secrets, self._endpoints = await in_thread(self._look, self._thread)
         for pk in set(self._tails) - {facts.attempt_id for facts in held}:
             await self._drop(pk)
         for facts in held:
@@ -224,7 +224,7 @@ class Follower:
             params["interval"] = str(_FILE_INTERVAL_S)
         try:  # by now it was started: with which values is sealed
             pk = tail.facts.attempt_id
-            tail.secrets = await self._in_thread(lambda: selectors.values_to_mask(pk))
+            tail.secrets = await in_thread(lambda: selectors.values_to_mask(pk), self._thread)
         except (Unreadable, DatabaseError) as error:
             raise NotYet("its secrets cannot be masked") from error
         tail.begin()
@@ -268,7 +268,7 @@ class Follower:
         if not additions:
             return
         try:
-            lost = await self._in_thread(lambda: logs.add(self.token, additions))
+            lost = await in_thread(lambda: logs.add(self.token, additions), self._thread)
         except DatabaseError as error:
             log.warning("not kept yet: %s", error, extra={"action": "log_flush_failed"})
             return
@@ -282,16 +282,6 @@ class Follower:
         self._tails.pop(pk, None)
         if task := self._tasks.pop(pk, None):
             await _end([task])
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        def done() -> T:
-            try:
-                close_old_connections()
-                return work()
-            finally:
-                connection.close()  # back to the pool
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, done)
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -334,7 +334,7 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     return await psycopg.AsyncConnection.connect(**ours, autocommit=True)
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T], threads: ThreadPoolExecutor = _threads) -> T:
     """Ask the database without holding up the loop; the connection goes back to the pool."""
 
     def done() -> T:
@@ -344,4 +344,4 @@ async def in_thread(work: Callable[[], T]) -> T:
         finally:
             connection.close()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, done)
+    return await asyncio.get_running_loop().run_in_executor(threads, done)

@@ -7,15 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
+from apps.http.schemas import In, StateOut
 from regatta.lifecycle.attempt import Desired
-
-
-class In(Schema):
-    """What a client sends; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ResourcesIn(In):
@@ -53,20 +48,6 @@ class JobIn(In):
 
 class DesiredIn(In):
     desired: Desired
-
-
-class StateOut(Schema):
-    """The state block of every row with a life.
-
-    unknown_since: since when its cluster cannot be asked; null while it can.
-    """
-
-    state: str
-    reason: str
-    message: str
-    since: datetime
-    generation: int
-    unknown_since: datetime | None = None
 
 
 class JobRowOut(Schema):

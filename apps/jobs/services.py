@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from apps.accounts.services import audit
 from apps.clusters import selectors as clusters
 from apps.http.problems import Refused
+from apps.http.schemas import MOST_ID
 from apps.jobs import packages, selectors, texts
 from apps.jobs.models import QUEUED, Attempt, Job, Package, Source
 from apps.jobs.spec import JobSpec, check
@@ -267,7 +268,7 @@ def _subject(job: Job) -> str:
 
 
 def _check_cluster(spec: JobSpec, team: Team) -> None:
-    if not 0 < spec.cluster_id < 1 << 63 or clusters.team_id(spec.cluster_id) != team.pk:
+    if not 0 < spec.cluster_id <= MOST_ID or clusters.team_id(spec.cluster_id) != team.pk:
         raise Refused(
             "unknown_cluster",
             _("The team has no cluster %(cluster)s.") % {"cluster": spec.cluster_id},

@@ -167,13 +167,9 @@ def test_a_real_ray_keeps_the_promises_of_a_launcher(head, tmp_path):
     until(lambda: head.look("contract-1").seen is Seen.RUNNING, "it runs")
     with pytest.raises(HandleTaken):
         head.start(a_launch("contract-1", metadata={"regatta_attempt": "somebody else's"}))
-    head.delete("contract-1")
     head.stop("contract-1")
     until(lambda: head.look("contract-1").seen is Seen.STOPPED, "it stopped")
     head.stop("contract-1")
-    head.delete("contract-1")
-    head.delete("contract-1")
-    assert head.look("contract-1").seen is Seen.ABSENT
 
 
 def test_a_real_ray_says_what_it_will_never_start(head):

@@ -89,14 +89,6 @@ class Reason(StrEnum):
 
 
 _R = Reason
-WAITING = frozenset(
-    {
-        _R.SUBMITTED,
-        _R.WAITING_FOR_CLUSTER,
-        _R.WAITING_FOR_TURN,
-        _R.WAITING_FOR_RESOURCES,
-    }
-)
 _ENDINGS: Mapping[Reason, tuple[AttemptState, Again]] = {
     _R.SUCCEEDED: (_S.SUCCEEDED, Again.NEVER),
     _R.ENTRYPOINT_FAILED: (_S.FAILED, Again.RETRIES),

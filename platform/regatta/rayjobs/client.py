@@ -70,12 +70,6 @@ class RayJobs:
         if self.look(handle).seen in LIVE:
             self._ask("POST", f"/api/jobs/{handle}/stop").raise_for_status()
 
-    def delete(self, handle: str) -> None:
-        """Let the cluster forget an attempt that has ended. Repeating it does nothing."""
-        seen = self.look(handle).seen
-        if seen is not Seen.ABSENT and seen not in LIVE:
-            self._ask("DELETE", f"/api/jobs/{handle}").raise_for_status()
-
     def has_package(self, name: str) -> bool:
         answer = self._ask("GET", f"/api/packages/gcs/{name}")
         if answer.status_code == codes.NOT_FOUND and "does not exist" in answer.text:

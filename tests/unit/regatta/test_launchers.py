@@ -45,9 +45,6 @@ class RayStandIn:
         match request.method, rest:
             case "GET", [handle] if handle in self.jobs:
                 return Response(200, json=self.jobs[handle])
-            case "DELETE", [handle] if handle in self.jobs:
-                del self.jobs[handle]
-                return Response(200, json={"deleted": True})
             case "POST", [""]:
                 return self.submit(json.loads(request.content))
             case "POST", [handle, "stop"]:
@@ -142,17 +139,6 @@ def test_a_package_is_brought_once_and_before_the_start(tmp_path):
     assert methods == ["GET", "PUT", "POST", "GET", "POST", "GET"]
     assert ray.requests[1].headers["Content-Length"] == "5000000"
     assert "Transfer-Encoding" not in ray.requests[1].headers
-
-
-def test_a_job_that_ended_can_be_forgotten_and_one_that_runs_not():
-    launcher = over_http(RayStandIn())
-    launcher.start(a_launch())
-    launcher.delete(HANDLE)
-    assert launcher.look(HANDLE).seen in LIVE
-    launcher.stop(HANDLE)
-    for _ in range(2):
-        launcher.delete(HANDLE)
-    assert launcher.look(HANDLE).seen is Seen.ABSENT
 
 
 def test_a_failure_is_told_with_all_that_ray_knows_of_it():
