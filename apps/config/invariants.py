@@ -5,38 +5,30 @@ The letters and figures (I1 … I8) are those of `regatta doctor`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from django.apps import apps as registry
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from apps.accounts.vault import Unreadable
+from apps.clusters import selectors as clusters
 from regatta import providers
+from regatta.health.finding import Finding
 from regatta.lifecycle import attempt, cluster
 from regatta.providers.provider import ProviderTrouble
+from regatta.rayjobs.audit import live_by_handle
+from regatta.rayjobs.client import BadAnswer, connect
 
 _SHOWN = 5
 _LATE = "interval '15 minutes'"
 _SWEPT_WITHIN = timedelta(minutes=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be. severity: error, warning."""
-
-    code: str
-    severity: str
-    what: str
-    advice: str
-
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +183,7 @@ def broken() -> Iterator[Finding]:
         if names:
             yield _finding(invariant, names)
     yield from _strays()
+    yield from _jobs()
 
 
 def _finding(invariant: Invariant, names: list[str]) -> Finding:
@@ -227,3 +220,47 @@ def _strays() -> Iterator[Finding]:
                 f"Nodes that run and that no row wants: {', '.join(strays[:_SHOWN])}",
                 "The next sweep of a running portal ends them: start `regatta up`.",
             )
+
+
+def _jobs() -> Iterator[Finding]:
+    """I3: what clusters run that no attempt wants, and attempts that run nowhere."""
+    for live in clusters.live_clusters():
+        name = f"clusters.cluster:{live.pk}"
+        try:
+            end = clusters.endpoint(live.pk)
+            if end is None:
+                continue
+            with connect(end.address, end.token) as head:
+                there = live_by_handle(head)
+        except (httpx.HTTPError, BadAnswer, Unreadable) as error:
+            advice = "Nothing is known of its jobs until it answers."
+            what = f"The head of {name} cannot be asked: {error!r}"
+            yield Finding("I3", "warning", what, advice)
+            continue
+        wanted, missing = _attempts_of(live.pk, session=str(end.session), there=there)
+        strays = sorted(
+            handle for handle, lives in there.items() if lives and handle not in wanted
+        )
+        if strays:
+            what = f"Jobs that run on {name} and that no attempt wants"
+            advice = "Nobody will stop them: see them with `ray list jobs`, and stop the cluster."
+            yield Finding("I3", "error", f"{what}: {', '.join(strays[:_SHOWN])}", advice)
+        if missing:
+            what = f"Attempts that say they run on {name}, which does not know them"
+            yield Finding("I3", "error", f"{what}: {', '.join(missing[:_SHOWN])}", _LOOK)
+
+
+def _attempts_of(
+    cluster_id: int, *, session: str, there: Mapping[str, bool]
+) -> tuple[set[str], list[str]]:
+    """The handles that may be at work on a cluster, and those that should be and are not there.
+
+    What changed less than a quarter of an hour ago, the reconciler may still bring in order.
+    """
+    rows: Any = registry.get_model("jobs", "Attempt")
+    of = rows.objects.filter(job__cluster_id=cluster_id)
+    long_ago = Q(since__lt=Now() - _SWEPT_WITHIN)
+    wanted = of.exclude(Q(state__in=sorted(attempt.TERMINAL)) & long_ago)
+    running = of.filter(long_ago, state="running", session=session)
+    missing = [one.handle for one in running if one.handle not in there]
+    return {one.handle for one in wanted}, sorted(missing)

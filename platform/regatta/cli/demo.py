@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,13 +22,14 @@ from regatta.cli.portal_api import ApiTrouble, PortalApi
 from regatta.embedded import paths, portal
 from regatta.embedded.portal import Portal
 from regatta.embedded.processes import dying_with_parent, tail
+from regatta.lifecycle.attempt import TERMINAL
 
 _PORT = 8000
 _LOOK_S = 0.5
 _PORTAL_S, _CLUSTER_S, _JOB_S, _LOG_S = 120.0, 360.0, 900.0, 60.0
 _STOP_S = 60.0  # a busy Ray node takes up to 30 s to leave
 _ENTRYPOINT = "python -m regatta.training.main_job"
-_ENDED = frozenset({"succeeded", "failed", "stopped", "lost"})
+_MOST_LOSS = 2.6  # a model that knows only which letters are frequent stays above
 _NAME, _JOB_NAME = "demo", "Main job"
 
 
@@ -78,29 +79,34 @@ def run(*, host: str, port: int, leave: bool) -> int:
                 console.print("\nThe portal goes on serving. Ctrl-C stops it.")
                 running.process.wait()
                 raise StageFailed("portal", f"it ended:\n{_log_tail(running.at)}")
-    except (StageFailed, ApiTrouble) as error:
-        stage = getattr(error, "stage", "portal")
-        console.print(f"The {stage} failed: {getattr(error, 'why', error)}", style="red")
+    except StageFailed as error:
+        console.print(f"The {error.stage} failed: {error.why}", style="red")
         return 1
     except KeyboardInterrupt:
         return 0 if done else 1
     return 0
 
 
+@contextlib.contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Trouble with the portal is that of the stage which asked it. Raises: StageFailed."""
+    try:
+        yield
+    except ApiTrouble as error:
+        raise StageFailed(name, str(error)) from error
+
+
 def _train(console: Console, running: Running) -> None:
-    cluster = _cluster(console, running)
-    _stop_earlier(console, running, cluster)
-    body = {
-        "name": _JOB_NAME,
-        "cluster_id": cluster["id"],
-        "entrypoint": _ENTRYPOINT,
-        "resources": {"cpus": 2},
-    }
-    job = running.api.send("POST", "/jobs", body, key=secrets.token_hex(16))
-    page = running.page(f"jobs/{job['id']}/")
-    console.print(f"Job submitted      {page}")
-    ended, took_s = _watch(console, running, job["id"])
-    log = running.wait("log", lambda: _whole_log(running, job["id"]), within_s=_LOG_S)
+    with _stage("cluster"):
+        cluster = _cluster(console, running)
+    with _stage("submission"):
+        job = _submit(console, running, cluster)
+        page = running.page(f"jobs/{job['id']}/")
+        console.print(f"Job submitted      {page}")
+    with _stage("job"):
+        ended, took_s = _watch(console, running, job["id"])
+    with _stage("log"):
+        log = running.wait("log", lambda: _whole_log(running, job["id"]), within_s=_LOG_S)
     if ended["state"]["state"] != "succeeded":
         why = ended["state"]["message"] or ended["state"]["reason"]
         raise StageFailed("job", f"{ended['state']['state']}, {why}\n{_last_lines(log)}")
@@ -110,7 +116,32 @@ def _train(console: Console, running: Running) -> None:
         "Costs": running.page("costs/"),
         "Utilisation": running.page("insights/"),
     }
-    summary(console, said=_said(log), took_s=took_s, cost_usd=ended["cost_usd"], links=links)
+    said = _said(log)
+    summary(console, said=said, took_s=took_s, cost_usd=ended["cost_usd"], links=links)
+    _check_loss(said)
+
+
+def _check_loss(said: Mapping[str, str]) -> None:
+    """Raises: StageFailed when the model has not learned, or did not say so."""
+    try:
+        learned = float(said.get("final loss", "")) < _MOST_LOSS
+    except ValueError:
+        raise StageFailed("training", "the job did not write its final loss") from None
+    if not learned:
+        why = f"the final loss is {said['final loss']}, which is not below {_MOST_LOSS}"
+        raise StageFailed("training", why)
+
+
+def _submit(console: Console, running: Running, cluster: dict[str, Any]) -> dict[str, Any]:
+    _stop_earlier(console, running, cluster)
+    body = {
+        "name": _JOB_NAME,
+        "cluster_id": cluster["id"],
+        "entrypoint": _ENTRYPOINT,
+        "resources": {"cpus": 2},
+    }
+    job: dict[str, Any] = running.api.send("POST", "/jobs", body, key=secrets.token_hex(16))
+    return job
 
 
 def _cluster(console: Console, running: Running) -> dict[str, Any]:
@@ -130,7 +161,8 @@ def _cluster(console: Console, running: Running) -> dict[str, Any]:
         now: dict[str, Any] = running.api.get(f"/clusters/{cluster['id']}")
         state = now["state"]
         if state["state"] == "failed" and state["generation"] > asked_at:
-            raise StageFailed("cluster", state["message"] or state["reason"])
+            said = state["message"] or state["reason"]
+            raise StageFailed("cluster", f"{said}\n{_last_words(running, now)}".strip())
         return now if state["state"] == "ready" else None
 
     with console.status("Starting the cluster: one head and two workers"):
@@ -141,11 +173,17 @@ def _cluster(console: Console, running: Running) -> dict[str, Any]:
     return found
 
 
+def _last_words(running: Running, cluster: dict[str, Any]) -> str:
+    """What the nodes of a cluster that failed wrote last, as the event of its failure tells."""
+    [event, *_] = running.api.get(f"/clusters/{cluster['id']}/events", limit=1)["items"]
+    return str(event["quote"])
+
+
 def _stop_earlier(console: Console, running: Running, cluster: dict[str, Any]) -> None:
     """Ask for the end of what a demonstration that was killed left; the new job would wait."""
     jobs = running.api.get("/jobs", cluster_id=cluster["id"], q=_JOB_NAME)["items"]
     for job in jobs:
-        if job["state"]["state"] not in _ENDED:
+        if job["state"]["state"] not in TERMINAL:
             wish = {"desired": "stopped"}
             running.api.send("PUT", f"/jobs/{job['id']}/desired-state", wish)
             console.print(f"Stopping an earlier, unfinished job: {job['id']}")
@@ -159,7 +197,7 @@ def _watch(console: Console, running: Running, job_id: int) -> tuple[dict[str, A
         def ended() -> dict[str, Any] | None:
             job: dict[str, Any] = running.api.get(f"/jobs/{job_id}")
             training.show(job)
-            return job if job["state"]["state"] in _ENDED else None
+            return job if job["state"]["state"] in TERMINAL else None
 
         job = running.wait("job", ended, within_s=_JOB_S)
     return job, time.monotonic() - began_s
@@ -205,18 +243,19 @@ def _until_ready(at: Portal, process: subprocess.Popen[bytes]) -> None:
 
 
 def _first_start(at: Portal) -> dict[str, str]:
-    ran = subprocess.run(
-        [*at.command("first_start"), "--json", "--token", "demo"],
-        env=at.environ(),
-        cwd=paths.project_root(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    if ran.returncode:
-        raise StageFailed("first sign-in", ran.stderr)
-    said: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
+    try:
+        ran = subprocess.run(
+            [*at.command("first_start"), "--json", "--token", "demo"],
+            env=at.environ(),
+            cwd=paths.project_root(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        said: dict[str, str] = json.loads(ran.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, LookupError, ValueError) as error:
+        raise StageFailed("first sign-in", getattr(error, "stderr", None) or str(error)) from error
     return said
 
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from regatta.cli import setup_checks
-from regatta.cli.setup_checks import Finding
 from regatta.embedded import paths, portal
 from regatta.embedded.portal import Portal
 from regatta.embedded.processes import DidNotStart
+from regatta.health.finding import Finding
 
 _DATA_S = 120
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -17,22 +16,13 @@ from regatta.embedded import paths, portal
 from regatta.embedded.broker import Broker
 from regatta.embedded.portal import Portal
 from regatta.embedded.postgres import Postgres
+from regatta.health.finding import Finding
 
 _LEAST_PYTHON = (3, 11)
 _GIB = 1 << 30
 _LEAST_DISK_BYTES, _GOOD_DISK_BYTES = _GIB, 5 * _GIB
 _GOOD_MEMORY_BYTES = 4 * _GIB  # the portal, and a Ray head with two workers
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be. severity: error, warning."""
-
-    code: str
-    severity: str
-    what: str
-    advice: str
 
 
 def findings(at: Portal) -> Iterator[Finding]:

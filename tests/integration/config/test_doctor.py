@@ -8,12 +8,15 @@ import subprocess
 import sys
 from io import StringIO
 
+import httpx
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from jobs import World, a_cluster_of, a_job, the_attempt
 
+from apps.accounts.vault import seal
 from apps.clusters.models import Node
+from apps.config import invariants
 from apps.config.invariants import broken
 from apps.jobs import reconcile, services
 from apps.lifecycle.models import Heartbeat
@@ -214,6 +217,62 @@ def a_node_that_ended_an_hour_ago(name):
     )
     assert node.advance("gone", reason="never_started")
     run(f"UPDATE clusters_node SET since = {HOUR_AGO}")
+
+
+def a_cluster_that_lists(monkeypatch, *jobs):
+    """A ready cluster whose head answers with these jobs, or not with a list."""
+    cluster = a_cluster_of(session=1, address="http://head", token=seal("t"))
+
+    def answer(request):
+        assert (request.url.path, request.headers["Authorization"]) == ("/api/jobs/", "Bearer t")
+        return httpx.Response(200, json=jobs[0] if jobs == ({},) else jobs)
+
+    def connect(address, token):
+        bearer = {"Authorization": f"Bearer {token}"}
+        transport = httpx.MockTransport(answer)
+        return httpx.Client(base_url=address, headers=bearer, transport=transport)
+
+    monkeypatch.setattr(invariants, "connect", connect)
+    return cluster
+
+
+def a_ray_job(handle, *, status="RUNNING", mark=None):
+    metadata = {"regatta_attempt": handle if mark is None else mark}
+    return {"submission_id": handle, "status": status, "metadata": metadata}
+
+
+def test_i3_a_job_of_ours_that_runs_and_that_no_attempt_wants(monkeypatch):
+    a_cluster_that_lists(
+        monkeypatch,
+        a_ray_job("job-404-a1"),
+        a_ray_job("job-405-a1", status="SUCCEEDED"),
+        a_ray_job("job-406-a1", mark="job-9-a9"),
+        {"submission_id": None, "status": "RUNNING", "metadata": None},
+        {"submission_id": "somebodys", "status": "RUNNING", "metadata": {}},
+    )
+    assert found() == [("I3", "job-404-a1")]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_i3_an_attempt_that_runs_nowhere(monkeypatch, is_there):
+    cluster = a_cluster_that_lists(monkeypatch)
+    attempt = the_attempt(a_job(cluster))
+    run(
+        f"UPDATE jobs_attempt SET state = 'running', session = '1', since = {HOUR_AGO},"
+        f" next_look_at = now() + interval '1 hour' WHERE id = {attempt.pk}",
+        f"UPDATE jobs_job SET state = 'running' WHERE id = {attempt.job_id}",
+    )
+    attempt.refresh_from_db()
+    there = {attempt.handle: True} if is_there else {}
+    monkeypatch.setattr(invariants, "live_by_handle", lambda _: there)
+    wrong = [] if is_there else [("I3", attempt.handle)]
+    assert [one for one in found() if one[0] == "I3"] == wrong
+
+
+def test_a_head_that_answers_nonsense_is_a_warning(monkeypatch):
+    a_cluster_that_lists(monkeypatch, {})
+    [one] = broken()
+    assert (one.code, one.severity) == ("I3", "warning")
 
 
 def test_a_sweep_that_is_behind_is_a_warning():

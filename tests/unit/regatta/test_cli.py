@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from regatta import cli
 from regatta.cli import setup_checks
-from regatta.cli.demo import Running, StageFailed, _cluster, _said
+from regatta.cli.demo import Running, StageFailed, _check_loss, _cluster, _said, _stage
 from regatta.cli.demo_view import Training, summary
 from regatta.cli.portal_api import ApiTrouble, PortalApi
 from regatta.embedded import portal
@@ -162,7 +162,8 @@ def test_a_cluster_that_failed_in_an_earlier_demonstration_is_tried_again(
         return httpx.Response(200, json={"id": 1, "name": "demo", "state": about})
 
     there = httpx.Response(200, json={"items": [seen("failed", 7).json()]})
-    api, asked = an_api(there, seen("failed", 7), seen("failed", 7), seen(ends, 9))
+    quote = httpx.Response(200, json={"items": [{"quote": "OSError: no disk"}]})
+    api, asked = an_api(there, seen("failed", 7), seen("failed", 7), seen(ends, 9), quote)
     monkeypatch.setattr("time.sleep", lambda _s: None)
     at = Portal(home=Path("/h"))
     with subprocess.Popen(["sleep", "60"]) as process:
@@ -172,7 +173,7 @@ def test_a_cluster_that_failed_in_an_earlier_demonstration_is_tried_again(
         except StageFailed as failed:
             found = failed.why
         process.kill()
-    assert found == {"ready": 9, "failed": "Out of luck."}[ends]
+    assert found == {"ready": 9, "failed": "Out of luck.\nOSError: no disk"}[ends]
     assert asked[1].method == "PUT"
 
 
@@ -213,6 +214,30 @@ def test_the_outcome_is_read_from_what_the_job_wrote():
         "final loss": "1.9",
         "sample": "The [if] statement: is",
     }
+
+
+@pytest.mark.parametrize("final", ["1.9", "2.5999"])
+def test_a_model_that_has_learned_is_a_success(final: str):
+    _check_loss({"final loss": final})
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"final loss": "2.6"}, "training: the final loss is 2.6, which is not below 2.6"),
+        ({"final loss": "nan"}, "training: the final loss is nan, which is not below 2.6"),
+        ({}, "training: the job did not write its final loss"),
+    ],
+)
+def test_a_model_that_has_not_learned_fails_the_demonstration(said: dict[str, str], why: str):
+    with pytest.raises(StageFailed) as failed:
+        _check_loss(said)
+    assert str(failed.value) == why
+
+
+def test_trouble_with_the_portal_names_the_stage_that_asked_it():
+    with pytest.raises(StageFailed, match="submission: POST /jobs: refused"), _stage("submission"):
+        raise ApiTrouble("POST /jobs: refused")
 
 
 def test_the_summary_shows_markup_in_a_sample_as_it_is():

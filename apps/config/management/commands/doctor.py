@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.config.invariants import Finding, broken
+from apps.config.invariants import broken
 from apps.lifecycle.models import Heartbeat
+from apps.web.health import TICKER_LATE_S
+from regatta.health.finding import Finding
 
 _SKEW_S = 5.0
-_TICKER_LATE_S = 15.0
 
 
 class Command(BaseCommand):
@@ -32,7 +34,7 @@ class Command(BaseCommand):
         """Look, and say what was found."""
         findings = list(_findings())
         if options["json"]:
-            self.stdout.write(json.dumps({"findings": [one.as_dict() for one in findings]}))
+            self.stdout.write(json.dumps({"findings": [asdict(one) for one in findings]}))
         else:
             for one in findings:
                 self.stdout.write(f"{one.severity}: {one.code}: {one.what}\n  {one.advice}")
@@ -69,7 +71,7 @@ def _clock() -> Iterator[Finding]:
 
 def _ticker() -> Iterator[Finding]:
     age_s = Heartbeat.ages_s().get("ticker")
-    if age_s is None or age_s > _TICKER_LATE_S:
+    if age_s is None or age_s > TICKER_LATE_S:
         since = "never" if age_s is None else f"{age_s:.0f} s ago"
         advice = "Nothing moves without it. Start the portal: regatta up"
         yield Finding("ticker", "error", f"The ticker showed life last: {since}", advice)
