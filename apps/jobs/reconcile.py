@@ -1,14 +1,12 @@
 """Bring attempts to what was asked of their jobs. Safe to repeat at any time.
 
-A queued attempt has no turn of its own: the lines are let forward, one transaction a cluster.
-Being placed is recorded before anything is started, so what is queued has never been started.
+Being placed, see `line`, is recorded before anything is started, so what is queued has never been
+started.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,47 +14,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 from django.db.models.functions import Now
 
-from apps.accounts import vault
-from apps.clusters import selectors as clusters
 from apps.costs.services import start_meter, stop_meter
-from apps.jobs import selectors, services
-from apps.jobs.models import QUEUED, Attempt, Job
+from apps.jobs import line, services
+from apps.jobs.launch import InputMissing, keep_for_masks, launch_of
+from apps.jobs.models import Attempt, Job
 from apps.jobs.places import Place, Places
 from apps.lifecycle.models import Moment
 from regatta.lifecycle import attempt as engine
 from regatta.lifecycle import queue
-from regatta.lifecycle.attempt import (
-    Act,
-    AttemptState,
-    Decision,
-    Desired,
-    Launch,
-    Reason,
-    Seen,
-    Sight,
-)
+from regatta.lifecycle.attempt import Act, AttemptState, Decision, Desired, Reason, Seen, Sight
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=45)  # so soon another worker takes over from one that was killed
 _PATIENCE_S = 25.0  # after which a cluster's part of a sweep is left to the next one
 AT_ONCE = 8  # clusters looked at side by side, so that a slow one holds up itself alone
-LINE = 100  # attempts let forward in one transaction
-_OF_THE_LINE = ("cpus", "memory_bytes", "chip", "chips", "desired", "attempt_number", "cluster_id")
-_EARLIER = 20  # attempts whose outputs a later one is told of
 _STRAY_AFTER_END = timedelta(minutes=15)
-
-
-class InputMissing(Exception):
-    """A package or a secret that the job names is not there any more."""
 
 
 def sweep(
@@ -66,8 +45,8 @@ def sweep(
 
     at_once: how many clusters are seen to side by side, each in a thread and connection.
     """
-    lines = _lines_due(now) if pk is None else _line_of(pk)
-    _each(lines, lambda cluster_id: _forward(cluster_id, places, now), at_once)
+    lines = line.due(now) if pk is None else line.headed_by(pk)
+    _each(lines, lambda cluster_id: line.forward(cluster_id, places, now), at_once)
     rows = Attempt.objects.holding()
     due = (rows if pk is None else rows.filter(pk=pk)).claim_due(now=now, lease=LEASE, limit=limit)
     prefetch_related_objects(due, "job__package")
@@ -113,7 +92,7 @@ def _steps(attempts: Sequence[Attempt], places: Places, now: Moment) -> None:
         for put_off in attempts[done:]:
             put_off.note_trouble(trouble, now=now)
     if freed:
-        _forward(cluster_id, places, now)
+        line.forward(cluster_id, places, now)
 
 
 def step(attempt: Attempt, *, place: Place, now: Moment) -> bool:
@@ -149,8 +128,8 @@ def _act(decision: Decision, attempt: Attempt, place: Place) -> None:
     if place.launcher is None or decision.act is None:
         return
     if decision.act is Act.START:
-        launch = _launch(attempt)
-        _keep_for_masks(attempt, launch)
+        launch = launch_of(attempt)
+        keep_for_masks(attempt, launch)
         place.launcher.start(launch)
     else:
         place.launcher.stop(attempt.handle)
@@ -243,177 +222,6 @@ def _try_again(attempt: Attempt, reason: Reason) -> None:
         losses=rows.filter(state=AttemptState.LOST.value).count(),
     ):
         services.open_attempt(job)
-
-
-def _launch(attempt: Attempt) -> Launch:
-    """All that the cluster must be told, with secrets opened at the last moment.
-
-    Raises: InputMissing.
-    """
-    job, handle = attempt.job, attempt.handle
-    runtime_env = {key: value for key, value in job.runtime_env.items() if key != "env_vars"}
-    if job.package:
-        runtime_env["working_dir"] = f"gcs://{job.package.name}"
-    runtime_env["env_vars"] = {**job.env, **_secrets(job), **_ours(attempt), **_rays(job)}
-    return Launch(
-        handle=handle,
-        entrypoint=job.entrypoint,
-        runtime_env=runtime_env,
-        metadata={
-            **job.metadata,
-            "regatta_attempt": handle,
-            "regatta_created_at": attempt.created_at.isoformat(),
-        },
-        entrypoint_resources=job.entrypoint_resources,
-        packages=_packages(job, runtime_env),
-    )
-
-
-def _secrets(job: Job) -> dict[str, str]:
-    values = selectors.secret_values(job)
-    if missing := sorted(set(job.secret_env.values()) - set(values)):
-        raise InputMissing(f"secret {missing[0]}")
-    return {variable: values[name] for variable, name in job.secret_env.items()}
-
-
-def _keep_for_masks(attempt: Attempt, launch: Launch) -> None:
-    """Seal the secrets before they can be written to a log: they may change while it runs."""
-    variables = launch.runtime_env["env_vars"]
-    used = selectors.values_used(attempt)  # an earlier try to start may have had others
-    if new := {variables[name] for name in attempt.job.secret_env} - used:
-        sealed = vault.seal(json.dumps(sorted(used | new)))
-        Attempt.objects.filter(pk=attempt.pk, log__ending="").update(sealed_secrets=sealed)
-
-
-def _ours(attempt: Attempt) -> dict[str, str]:
-    """What tells the job who it is, and where its telemetry and its files go."""
-    outputs = Path(settings.REGATTA_HOME) / "outputs" / attempt.handle
-    outputs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    outputs.mkdir(exist_ok=True)
-    tried = range(attempt.number - 1, max(0, attempt.number - _EARLIER), -1)
-    earlier = [str(outputs.with_name(f"job-{attempt.job_id}-a{number}")) for number in tried]
-    return {
-        "REGATTA_URL": settings.REGATTA_URL,
-        "REGATTA_TELEMETRY_TOKEN": selectors.telemetry_token(attempt),
-        "REGATTA_JOB_ID": str(attempt.job_id),
-        "REGATTA_ATTEMPT": str(attempt.number),
-        "REGATTA_OUTPUT_DIR": str(outputs),
-        "REGATTA_EARLIER_OUTPUT_DIRS": os.pathsep.join(earlier),  # to go on from, newest first
-    }
-
-
-def _rays(job: Job) -> dict[str, str]:
-    """Which head to ask: on a machine with several clusters Ray's own search finds too many."""
-    found = clusters.endpoint(job.cluster_id)
-    return {"RAY_API_SERVER_ADDRESS": found.address} if found else {}
-
-
-def _packages(job: Job, runtime_env: dict[str, Any]) -> dict[str, Path]:
-    names = selectors.packages_named(runtime_env)
-    kept = {package.name: package.sha256 for package in selectors.packages_by_name(job, names)}
-    try:
-        return {name: selectors.store().local_path(kept[name]) for name in names}
-    except (KeyError, FileNotFoundError) as error:
-        raise InputMissing(f"package {error}") from error
-
-
-def _lines_due(now: Moment) -> list[int]:
-    """Clusters whose first in line may be looked at."""
-    first = (
-        Job.objects.filter(state=QUEUED)
-        .order_by("cluster_id", "-priority", "pk")
-        .distinct("cluster_id")
-        .values("pk")
-    )
-    heads = Attempt.objects.filter(state=QUEUED, job__in=first)
-    due = heads.filter(Q(next_look_at=None) | Q(next_look_at__lte=now))
-    return list(due.values_list("job__cluster_id", flat=True))
-
-
-def _line_of(pk: int) -> list[int]:
-    """The line of an attempt that stands first in it; any other's turn comes with the first's."""
-    mine = Job.objects.filter(attempts__pk=pk, attempts__state=QUEUED)
-    for job_id, cluster_id in mine.values_list("pk", "cluster_id"):
-        if job_id == Job.objects.in_line(cluster_id).values_list("pk", flat=True).first():
-            return [cluster_id]
-    return []
-
-
-def _forward(cluster_id: int, places: Places, now: Moment) -> None:
-    """Let a line forward; trouble with it puts off that line alone."""
-    try:
-        _let_forward(cluster_id, places, now)
-    except Exception as trouble:  # noqa: BLE001  (one cluster's trouble must not hold up others)
-        log.warning("no step: %r", trouble, extra={"action": "line_stuck", "cluster": cluster_id})
-        for job in Job.objects.in_line(cluster_id)[:1]:
-            head = Attempt.objects.get(job=job, number=job.attempt_number)
-            head.note_trouble(trouble, now=now)
-
-
-def _let_forward(cluster_id: int, places: Places, now: Moment) -> None:
-    """Place as many from the front of a cluster's line as fit; tell the others why they wait.
-
-    One worker at a time per cluster, so that two never give away the same resources.
-    """
-    place = places(cluster_id)
-    with transaction.atomic():
-        _one_at_a_time(cluster_id)
-        line = list(Job.objects.in_line(cluster_id).only(*_OF_THE_LINE)[:LINE])
-        held = [job.demand for job in Job.objects.holding(cluster_id).only(*_OF_THE_LINE)]
-        admitted = queue.admit(
-            capacity=place.capacity, held=held, waiting=[job.demand for job in line]
-        )
-        seen = Seen.ABSENT if place.launcher else _unseen_in_line(place)
-        for position, job in enumerate(line):
-            wait = None if position < admitted else Reason.WAITING_FOR_RESOURCES
-            decision = engine.decide(
-                AttemptState.QUEUED, Desired(job.desired), Sight(seen=seen), wait=wait
-            )
-            if decision.to is None:
-                _wait(cluster_id, job, decision, now)
-                break
-            _leave_the_line(job, decision, place, now)
-
-
-def _unseen_in_line(place: Place) -> Seen:
-    """Who waits can wait for a stopped cluster, yet not for a deleted one."""
-    return Seen.GONE if place.unseen is Seen.GONE else Seen.HIDDEN
-
-
-def _leave_the_line(job: Job, decision: Decision, place: Place, now: Moment) -> None:
-    attempt = Attempt.objects.get(job=job, number=job.attempt_number)
-    reason = decision.reason or Reason.PLACED
-    if reason.ending:
-        sight = Sight(seen=place.unseen)
-        evidence = engine.evidence(sight) if reason is Reason.CLUSTER_DELETED else {}
-        fields: dict[str, Any] = {"ended_at": Now(), "evidence": evidence, "next_look_at": None}
-    else:
-        fields = {"session": place.session, "next_look_at": now}
-    if attempt.advance(decision.to or "", reason=reason, **fields):
-        services.wake(attempt)
-
-
-def _wait(cluster_id: int, head: Job, decision: Decision, now: Moment) -> None:
-    """The first in line says what it waits for, and those behind that they wait for their turn."""
-    reason = decision.reason or Reason.WAITING_FOR_TURN
-    behind = reason if reason is Reason.WAITING_FOR_CLUSTER else Reason.WAITING_FOR_TURN
-    line = Job.objects.in_line(cluster_id)
-    for jobs, why in ((line.filter(pk=head.pk), reason), (line.exclude(pk=head.pk), behind)):
-        changed = jobs.order_by().exclude(reason=why.value)
-        attempts = Attempt.objects.filter(
-            job__in=changed.values("pk"), number=F("job__attempt_number")
-        )
-        attempts.update(reason=why.value)
-        changed.update(reason=why.value)
-    look_at = now + timedelta(seconds=decision.look_again_s or 0)
-    heads = Attempt.objects.filter(job=head, state=QUEUED)
-    heads.update(next_look_at=look_at)
-
-
-def _one_at_a_time(cluster_id: int) -> None:
-    with connection.cursor() as cursor:
-        name = f"jobs.line:{cluster_id}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
 
 
 def _each(cluster_ids: Iterable[int], work: Callable[[int], None], at_once: int) -> None:
