@@ -9,12 +9,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from clusters import a_ready_cluster
 from jobs import a_job, the_attempt
-from people import a_token
+from people import a_token, owner_of
 from playwright.sync_api import expect
 
+from apps.accounts.models import User
 from apps.clusters.services import NodeWish
 from apps.insights import services as insights
-from apps.jobs import services
+from apps.jobs import secrets, services
 from regatta.telemetry.batch import decode, encode
 
 PATIENCE_MS = 120_000
@@ -29,6 +30,8 @@ PAGES = [
     "jobs/{job}/",
     "jobs/{failed}/",
     "costs/",
+    "costs/prices/",
+    "secrets/",
     "insights/",
     "members/",
     "tokens/",
@@ -57,6 +60,7 @@ def things(team, monkeypatch):
     )
     a_job(cluster, name="waiting", cpus=Decimal(8))
     a_token(team)
+    secrets.set_secret(team=team, name="hf-token", value="hf_1234", actor="ada")
     return {"cluster": cluster.pk, "job": running.pk, "failed": failed.pk}
 
 
@@ -91,6 +95,23 @@ def test_no_page_is_wider_than_a_small_screen(owner, things):
         page = owner.at(path.format(**things))
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") == 320, path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_reference_of_the_api_and_the_console_are_dressed_as_the_portal(owner, team, theme):
+    User.objects.filter(pk=owner_of(team).pk).update(is_superuser=True)
+    owner.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    surface = owner.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for path, shown in (
+        ("/api/v1/docs", "#operations-tag-jobs"),
+        ("/admin/jobs/job/", "#changelist"),
+    ):
+        page = owner.go(path)
+        expect(page.locator(shown)).to_be_visible()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == surface, path
+        assert owner.troubles == [], path
+        page.get_by_role("link", name="Back to the portal").click()
+        page.wait_for_url("**/t/crew/")
 
 
 @pytest.mark.parametrize("path", ["/sign-in/", "/link/used/", "/t/crew/", "/nowhere/"])

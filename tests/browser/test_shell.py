@@ -134,5 +134,6 @@ def test_a_token_is_made_shown_once_and_revoked(owner):
     owner.at("tokens/")
     expect(secret).to_have_count(0)
     page.get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("No token yet")).to_be_visible()
     assert ApiToken.objects.get().revoked_at is not None
