@@ -8,8 +8,8 @@ from decimal import Decimal
 from ninja import Schema
 from pydantic import Field
 
-from apps.accounts.schemas import In
 from apps.costs.models import Basis
+from apps.http.schemas import In
 
 
 class PriceIn(In):

@@ -153,8 +153,8 @@ def _books(
     team_id: int | None, lifetimes: Lifetimes, *, start: datetime, end: datetime
 ) -> tuple[dict[int, Books], Prices]:
     """The books of each cluster of a team from `start` to `end`, and the prices they follow."""
-    meters = Meter.objects.filter(on__in=[f"{_ON}{pk}" for pk in lifetimes], started_at__lt=end)
-    meters = list(meters.filter(Q(stopped_at=None) | Q(stopped_at__gt=start)))
+    inside = Q(stopped_at=None) | Q(stopped_at__gt=start), Q(started_at__lt=end)
+    meters = list(Meter.objects.filter(*inside, on__in=[f"{_ON}{pk}" for pk in lifetimes]))
     kinds = {node.kind for nodes in lifetimes.values() for node in nodes}
     known = prices(kinds | {row.kind for row in meters}, team_id=team_id)
     books = {

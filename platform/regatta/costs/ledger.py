@@ -6,13 +6,14 @@ Amounts stay fractions until they are shown, so that cutting a span in two never
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import pairwise
+from math import lcm
 
 from regatta.costs.prices import PriceInterval
 
@@ -137,15 +138,17 @@ def divide(
 
 @dataclass(frozen=True, slots=True)
 class _Granted:
-    """What one claimed node costs: summed up to each of `moments`, with the gaps in order."""
+    """What one claimed node costs, summed up to each of `moments` and times `scale`; the gaps."""
 
     moments: Sequence[datetime]
-    amounts: Sequence[Fraction]
+    sums: Sequence[int]
+    scale: int
     gaps: Sequence[Gap]
 
     def of(self, claim: Use) -> Cost:
         first, last = (bisect_left(self.moments, at) for at in (claim.start, claim.end))
-        amount = (self.amounts[last] - self.amounts[first]) * Fraction(claim.quantity)
+        over, under = claim.quantity.as_integer_ratio()
+        amount = Fraction((self.sums[last] - self.sums[first]) * over, self.scale * under)
         begin, end = (
             bisect_left(self.gaps, at, key=lambda gap: gap.from_at)
             for at in (claim.start, claim.end)
@@ -161,20 +164,24 @@ def _granted(
         for use in uses:
             change[use.start][place] += use.quantity
             change[use.end][place] -= use.quantity
-    moments, there, asked = sorted(change), Decimal(0), Decimal(0)
-    costs = []
+    for at in (at for price in prices for at in (price.from_at, price.to_at) if at):
+        change[at] = change[at]  # so that each span has one price
+    # In whole numbers: thousands of jobs are summed up for one page.
+    scale = lcm(*(Fraction(price.usd_per_hour).denominator for price in prices))
+    moments, sums, gaps = sorted(change), [0], []
+    there, asked = Decimal(0), Decimal(0)
+    later = deque((price, int(Fraction(price.usd_per_hour) * scale)) for price in prices)
     for begin, end in pairwise(moments):
         there, asked = there + change[begin][0], asked + change[begin][1]
-        part = Decimal(1) if there >= asked else (there.scaleb(_FINE) // asked).scaleb(-_FINE)
-        use = Use(
-            kind=claims[0].kind, start=begin, end=end, quantity=part if asked else Decimal(0)
-        )
-        costs.append(cost_of(use, prices))
-    return _Granted(
-        moments,
-        list(accumulate((cost.amount for cost in costs), initial=Fraction(0))),
-        [gap for cost in costs for gap in cost.gaps],
-    )
+        part = int(min(there, asked).scaleb(_FINE) // asked) if asked else 0
+        while later and later[0][0].to_at is not None and later[0][0].to_at <= begin:
+            later.popleft()
+        known = later and later[0][0].from_at <= begin
+        if part and not known:
+            gaps.append(Gap(kind=claims[0].kind, from_at=begin, to_at=end))
+        span_us = (end - begin) // timedelta(microseconds=1)
+        sums.append(sums[-1] + (span_us * part * later[0][1] if known else 0))
+    return _Granted(moments, sums, scale * 10**_FINE * _HOUR_US, gaps)
 
 
 def hourly_usd(prices: Iterable[PriceInterval], *, at: datetime) -> Decimal | None:

@@ -223,6 +223,14 @@ many_uses = st.lists(st.builds(lambda s, q: a_use(*s, q), spans, amounts), max_s
 many_nodes = st.lists(spans.map(lambda span: a_use(*span)), max_size=6)
 
 
+@given(price_lists(), spans, st.decimals(0, 1, places=6))
+def test_a_claim_on_part_of_a_node_costs_as_that_part_used_alone(prices, span, quantity):
+    claim = a_use(*span, quantity)
+    [cost] = divide([a_use(*span)], [claim], {"node": prices})
+    alone = cost_of(claim, prices)
+    assert (cost.amount, cost.usd is None) == (alone.amount, alone.usd is None)
+
+
 @given(many_nodes, many_uses, price_lists(), spans)
 def test_claims_never_cost_more_than_the_nodes_in_any_window(nodes, claims, prices, window):
     inside, asked = ([use.within(*window) for use in uses] for uses in (nodes, claims))
