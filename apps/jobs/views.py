@@ -33,6 +33,7 @@ from regatta.lifecycle.queue import admit, fits, share
 _TABS = ["", "running", "queued", "succeeded", "failed", "stopped"]
 _TAIL_BYTES = 64 << 10
 _EVENTS_SHOWN = 100
+_QUOTE_CHARS = 300
 _ENDING = {"failed", "deleting"}  # clusters
 
 
@@ -289,9 +290,14 @@ def _told(event: Event) -> dict[str, Any]:
         "at": event.at,
         "look": texts.look(event.new),
         "why": texts.sentence(event.reason),
-        "quote": event.detail.get("message", "")[:300],
+        "quote": _quote(event.detail.get("message", "")),
         "actor": event.actor,
     }
+
+
+def _quote(message: str) -> str:
+    """The end of a cluster's words, where the error stands."""
+    return message if len(message) <= _QUOTE_CHARS else f"… {message[-_QUOTE_CHARS:]}"
 
 
 def _hourly(job: Job, request: PortalRequest) -> Decimal | None:

@@ -93,7 +93,7 @@ _ENDINGS: Mapping[Reason, tuple[AttemptState, Again]] = {
     _R.SUCCEEDED: (_S.SUCCEEDED, Again.NEVER),
     _R.ENTRYPOINT_FAILED: (_S.FAILED, Again.RETRIES),
     _R.ENTRYPOINT_NOT_STARTED: (_S.FAILED, Again.RETRIES),
-    _R.ENVIRONMENT_FAILED: (_S.FAILED, Again.RETRIES),
+    _R.ENVIRONMENT_FAILED: (_S.FAILED, Again.NEVER),  # Ray itself has tried it three times
     _R.FAILED_ON_CLUSTER: (_S.FAILED, Again.RETRIES),
     _R.UNSCHEDULABLE: (_S.FAILED, Again.NEVER),  # the same request would not fit next time
     _R.INPUT_MISSING: (_S.FAILED, Again.NEVER),  # a package or a secret was deleted meanwhile
@@ -144,6 +144,7 @@ class Sight:
 
     error_type: Ray's name for a kind of failure, empty when it gave none.
     message: in Ray's words, for people; nothing is decided by it.
+    no_driver: Ray ended it before it had a node for its driver.
     """
 
     seen: Seen
@@ -152,6 +153,7 @@ class Sight:
     exit_code: int | None = None
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
+    no_driver: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +217,9 @@ class Decision:
     blind: bool = False
 
 
+# Ray says so where it could not read the request (a bad runtime_env, say), though it had taken it,
+# and where the supervisor of a running job cannot be found any more.
+_NOT_BEGUN = "JOB_SUPERVISOR_ACTOR_START_FAILURE"
 STARTING_S, RUNNING_S, WAITING_S, BLIND_S = 1.0, 2.0, 2.0, 5.0
 _FAILURES: Mapping[str, Reason] = {  # Ray's JobErrorType
     "JOB_ENTRYPOINT_COMMAND_ERROR": _R.ENTRYPOINT_FAILED,
@@ -222,7 +227,7 @@ _FAILURES: Mapping[str, Reason] = {  # Ray's JobErrorType
     "RUNTIME_ENV_SETUP_FAILURE": _R.ENVIRONMENT_FAILED,
     "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE": _R.UNSCHEDULABLE,
     "JOB_SUPERVISOR_ACTOR_START_TIMEOUT": _R.SUPERVISOR_LOST,
-    "JOB_SUPERVISOR_ACTOR_START_FAILURE": _R.SUPERVISOR_LOST,
+    _NOT_BEGUN: _R.SUPERVISOR_LOST,
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE": _R.SUPERVISOR_LOST,
     "JOB_SUPERVISOR_ACTOR_DIED": _R.SUPERVISOR_LOST,
 }
@@ -302,6 +307,8 @@ def _told_end(sight: Sight, *, ending: bool) -> Reason:
         return _R.SUCCEEDED
     if sight.seen is Seen.STOPPED:
         return _R.STOPPED_AS_ASKED if ending else _R.STOPPED_ON_CLUSTER
+    if sight.no_driver and sight.error_type == _NOT_BEGUN:
+        return _R.REFUSED_BY_CLUSTER
     reason = _FAILURES.get(sight.error_type, _R.FAILED_ON_CLUSTER)
     return _R.STOPPED_AS_ASKED if ending and reason.ending is _S.LOST else reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,27 @@ def _sight(details: dict[str, Any]) -> Sight:
     seen = _RAYS_WORDS.get(status) if isinstance(status, str) else None
     if seen is None:
         raise BadAnswer(f"unknown status {ascii(status)[:80]}")
+    error_type = _text(details.get("error_type"))[:80]
     return Sight(
         seen=seen,
-        error_type=_text(details.get("error_type"))[:80],
-        message=_text(details.get("message"))[:2000],
+        error_type=error_type,
+        message=_gist(_text(details.get("message")), of_job=error_type == _OF_THE_JOB),
         exit_code=_whole(details.get("driver_exit_code")),
         started_at_ms=_whole(details.get("start_time")),
         ended_at_ms=_whole(details.get("end_time")),
+        no_driver=not details.get("driver_node_id"),
     )
+
+
+_OF_THE_JOB = "JOB_ENTRYPOINT_COMMAND_ERROR"  # its message quotes the end of the job's own log
+_FRAMES = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t]+.*\n)+")
+
+
+def _gist(message: str, *, of_job: bool) -> str:
+    """The message without the frames of Ray's own tracebacks, and of a long one both ends."""
+    text = message if of_job else _FRAMES.sub("", message)
+    cut = len(text) - 1900
+    return text if cut < 100 else f"{text[:400]}\n[…]\n{text[400 + cut :]}"
 
 
 def _text(value: object) -> str:

@@ -172,6 +172,12 @@ def test_a_failure_is_named_by_what_ray_calls_it(error_type, reason):
     assert (decision.reason, decision.to) == (reason, reason.ending)
 
 
+def test_what_ray_could_not_read_is_refused_and_not_lost():
+    told = {"error_type": "JOB_SUPERVISOR_ACTOR_START_FAILURE", "no_driver": True}
+    decision = a_decision("starting", "running", "failed", **told)
+    assert (decision.to, decision.reason) == ("failed", Reason.REFUSED_BY_CLUSTER)
+
+
 @pytest.mark.parametrize("error_type", ERROR_TYPES)
 def test_what_was_asked_to_stop_is_not_called_lost(error_type):
     decision = a_decision("stopping", "stopped", "failed", error_type=error_type)

@@ -158,6 +158,39 @@ def test_a_failure_is_told_with_all_that_ray_knows_of_it():
     assert told == (Seen.FAILED, "JOB_ENTRYPOINT_COMMAND_ERROR", "exit code 3", 3, 2)
 
 
+TRACEBACK = """Failed: 'bad'. Full traceback:
+Traceback (most recent call last):
+  File "/ray/job_manager.py", line 598, in submit_job
+    supervisor = self._supervisor_actor_cls.options(
+ValueError: bad
+"""
+
+
+def a_failure(**told):
+    told = {"submission_id": HANDLE, "status": "FAILED"} | told
+    return answering(200, json=told).look(HANDLE)
+
+
+def test_rays_words_are_told_without_its_frames_and_a_jobs_own_log_with_them():
+    own = "JOB_ENTRYPOINT_COMMAND_ERROR"
+    assert a_failure(message=TRACEBACK).message == (
+        "Failed: 'bad'. Full traceback:\nValueError: bad\n"
+    )
+    assert a_failure(message=TRACEBACK, error_type=own).message == TRACEBACK
+
+
+def test_of_long_words_both_ends_are_kept():
+    said = a_failure(message="begin" + "x" * 20_000 + "ValueError: end").message
+    assert said.startswith("begin")
+    assert said.endswith("ValueError: end")
+    assert len(said) <= 2000
+
+
+@pytest.mark.parametrize(("node", "no_driver"), [(None, True), ("", True), ("abc", False)])
+def test_a_failure_tells_whether_there_was_a_driver(node, no_driver):
+    assert a_failure(driver_node_id=node).no_driver is no_driver
+
+
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 500, 502])
 def test_an_answer_from_somebody_else_is_no_sight(status):
     with pytest.raises(HTTPStatusError):
