@@ -6,13 +6,20 @@ refuses an operation without `allow`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
+from io import BytesIO
 from typing import Any, TypeVar, cast
 
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
@@ -120,6 +127,24 @@ def _count(request: HttpRequest, actor: str) -> None:
     )
     writes = "upload" if large else "write"
     limits.spend("read" if request.method in _SAFE else writes, actor)
+
+
+async def is_known(scope: MutableMapping[str, Any]) -> bool:
+    """Whether an ASGI request comes with a token, or for a page with a session, that holds.
+
+    Asked before a large body is read, so before any middleware; Django checks it again.
+    """
+    return await sync_to_async(_is_known, thread_sensitive=False)(ASGIRequest(scope, BytesIO()))
+
+
+def _is_known(request: HttpRequest) -> bool:
+    try:
+        if request.path.startswith("/api/"):
+            return caller_of_token(bearer_token(request)) is not None
+        request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        return get_user(request).is_authenticated
+    finally:
+        connection.close()  # this thread's own
 
 
 def admit(request: HttpRequest, caller: Caller, scope: Scope | None) -> None:

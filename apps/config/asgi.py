@@ -12,11 +12,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "apps.config.settings")
 
 django.setup(set_prefix=False)  # before what needs the apps
 
+from apps.accounts.access import is_known  # noqa: E402
 from apps.http.handler import Handler  # noqa: E402
 from apps.http.rim import bounded  # noqa: E402
 from apps.jobs import websocket  # noqa: E402
 
-_bounded = bounded(Handler())  # type: ignore[arg-type]
+_bounded = bounded(Handler(), knows=is_known)  # type: ignore[arg-type]
 
 
 async def application(

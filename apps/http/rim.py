@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
-from django.http import HttpRequest, HttpResponseBase
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.translation import gettext as _
+
+from apps.http import problems
+
+log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,22 +28,39 @@ _UPLOADS = re.compile(
 )
 
 
-class _TooLarge(Exception):
-    """More came than this address takes."""
+class _Refusal(Exception):
+    """What is answered instead of reading on."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        super().__init__()
+        self.answer = answer
 
 
-def bounded(app: App) -> App:
-    """Answer 413 instead of reading on: Django writes a body to disk before it looks at it."""
+def bounded(app: App, *, knows: Callable[[Message], Awaitable[bool]]) -> App:
+    """Answer 413 instead of reading on: Django writes a body to disk before it looks at it.
+
+    knows: whether who sends a request is known; an upload beyond what any address takes is read
+    of nobody else, and answered 401.
+    """
 
     async def bounded_app(scope: Message, receive: Receive, send: Send) -> None:
-        most, came, told = _most_bytes(scope), 0, False
+        most, came, told = BODY_BYTES, 0, False
+
+        async def admit(length: int) -> None:
+            nonlocal most
+            if length > most == BODY_BYTES and _UPLOADS.fullmatch(scope["path"]):
+                if not await _is_known(scope, knows):
+                    raise _Refusal(problems.unauthenticated())
+                most = UPLOAD_BYTES
+            if length > most:
+                said = _("A request to this address has at most %(n)d bytes.") % {"n": most}
+                raise _Refusal(problems.problem("too_large", said, status=413))
 
         async def counted() -> Message:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            if came > most:
-                raise _TooLarge
+            await admit(came)
             return message
 
         async def telling(message: Message) -> None:
@@ -46,12 +69,11 @@ def bounded(app: App) -> App:
             await send(message)
 
         try:
-            if _said_bytes(scope) > most:
-                raise _TooLarge
+            await admit(_said_bytes(scope))
             await app(scope, counted, telling)
-        except _TooLarge:
+        except _Refusal as refusal:
             if not told:
-                await _refuse(send, most)
+                await _send_answer(send, refusal.answer)
 
     return bounded_app
 
@@ -69,8 +91,12 @@ def sane_address(
     return checked
 
 
-def _most_bytes(scope: Message) -> int:
-    return UPLOAD_BYTES if _UPLOADS.fullmatch(scope["path"]) else BODY_BYTES
+async def _is_known(scope: Message, knows: Callable[[Message], Awaitable[bool]]) -> bool:
+    try:
+        return await knows(scope)
+    except OperationalError as error:
+        log.warning("no database: %s", error, extra={"action": "database_away"})
+        raise _Refusal(problems.database_away()) from error
 
 
 def _said_bytes(scope: Message) -> int:
@@ -78,14 +104,10 @@ def _said_bytes(scope: Message) -> int:
     return int(said) if said.isdigit() and len(said) < 20 else 0
 
 
-async def _refuse(send: Send, most: int) -> None:
-    said = f"A request to this address has at most {most} bytes."
-    about = {"type": "/problems/too_large", "title": "Too large", "code": "too_large"}
-    body = json.dumps({**about, "status": 413, "detail": said}).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),  # the rest of the body is not read
-    ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _send_answer(send: Send, answer: HttpResponse) -> None:
+    answer["Content-Length"] = str(len(answer.content))
+    answer["Connection"] = "close"  # the rest of the body is not read
+    headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
+    status = answer.status_code
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})

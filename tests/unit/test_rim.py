@@ -9,7 +9,7 @@ import pytest
 from apps.http.rim import BODY_BYTES, UPLOAD_BYTES, bounded
 
 
-def answer_to(path, pieces, *, length=None):
+def answer_to(path, pieces, *, length=None, known=True):
     """The status of the answer, and how many pieces were taken."""
     sent, taken = [], []
     waiting = list(pieces)
@@ -28,7 +28,11 @@ def answer_to(path, pieces, *, length=None):
 
     headers = [] if length is None else [(b"content-length", b"%d" % length)]
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(bounded(app)(scope, receive, send))
+
+    async def knows(scope):
+        return known
+
+    asyncio.run(bounded(app, knows=knows)(scope, receive, send))
     return sent[0]["status"], len(taken)
 
 
@@ -42,7 +46,7 @@ def test_a_long_body_is_refused_by_what_it_says_and_by_what_it_is(path):
     assert answer_to(path, [MIB] * 9, length=BODY_BYTES) == (200, 9)
 
 
-@pytest.mark.parametrize(
+uploads = pytest.mark.parametrize(
     "path",
     [
         "/api/v1/packages",
@@ -51,6 +55,16 @@ def test_a_long_body_is_refused_by_what_it_says_and_by_what_it_is(path):
         "/t/demo/jobs/new/",
     ],
 )
+
+
+@uploads
 def test_a_package_may_be_longer_yet_not_without_end(path):
     assert answer_to(path, [MIB] * 20, length=UPLOAD_BYTES) == (200, 20)
     assert answer_to(path, [MIB], length=UPLOAD_BYTES + 1) == (413, 0)
+
+
+@uploads
+def test_of_a_stranger_no_more_is_read_than_any_address_takes(path):
+    assert answer_to(path, [MIB], length=BODY_BYTES + 1, known=False) == (401, 0)
+    assert answer_to(path, [MIB] * 20, known=False) == (401, 10)
+    assert answer_to(path, [MIB] * 9, known=False) == (200, 9), "Django answers what is small"
