@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from apps.accounts.access import ADMIN, API, Access, Kind, admit, bearer_token
 from apps.accounts.models import User
 from apps.accounts.selectors import caller_in_team, caller_of_token
-from apps.http.problems import problem, unauthenticated
+from apps.http.problems import method_not_allowed, problem, unauthenticated
 
 
 class UndeclaredAccess(Exception):
@@ -45,6 +45,8 @@ class AccessMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
+        if response.status_code == 405 and request.path.startswith("/api/"):
+            response = method_not_allowed(response["Allow"])
         if not response.has_header("Cache-Control") and not _is_static(request):
             add_never_cache_headers(response)
         return response

@@ -162,6 +162,12 @@ def not_found() -> JsonResponse:
     return problem("not_found", _("There is no such thing here."), status=404)
 
 
+def method_not_allowed(allowed: str) -> JsonResponse:
+    """The answer to a method that an address does not take."""
+    said = _("This address takes %(methods)s.") % {"methods": allowed}
+    return problem("method_not_allowed", said, status=405, headers={"Allow": allowed})
+
+
 def database_away() -> JsonResponse:
     """The answer while PostgreSQL cannot be reached."""
     said = _("The database is away; nothing was changed. Try again soon.")

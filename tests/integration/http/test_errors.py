@@ -39,3 +39,14 @@ def test_a_database_that_is_away_answers_503_in_either_form(monkeypatch):
 def test_browsers_find_the_icon_where_they_look_for_it(client):
     answer = client.get("/favicon.ico")
     assert (answer.status_code, answer["Location"]) == (302, "/static/img/favicon.svg")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/api/v1/me", "GET"), ("/api/jobs/", "GET, POST"), ("/api/v1/telemetry", "POST")],
+)
+def test_a_method_that_an_address_does_not_take_is_a_problem_too(client, path, allowed):
+    answer = client.patch(path, **bearer(a_token(a_team())))
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer["Allow"] == allowed
