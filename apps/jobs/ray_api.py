@@ -17,6 +17,7 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -50,14 +51,14 @@ _STATUS = {  # Ray has fewer words than the portal
     "failed": "FAILED",
     "lost": "FAILED",
 }
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def _in_rays_words(view: View) -> View:
     """Errors as plain text: Ray's clients print the body as it stands."""
 
     @wraps(view)
-    def told(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def told(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except Refused as refusal:
@@ -150,7 +151,9 @@ def stop(request: PortalRequest, name: str, cluster: int | None = None) -> HttpR
 @bearer(Scope.JOBS_READ)
 @require_http_methods(["GET"])
 @_in_rays_words
-def job_logs(request: PortalRequest, name: str, cluster: int | None = None) -> HttpResponse:
+def job_logs(
+    request: PortalRequest, name: str, cluster: int | None = None
+) -> StreamingHttpResponse:
     """All that the latest attempt has written, from the portal's own store."""
     attempt = selectors.latest_attempt(_job(request, name, cluster))
     return StreamingHttpResponse(_told_log(attempt.pk), content_type="application/json")
