@@ -31,8 +31,9 @@ from regatta.providers.provider import (
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(minutes=2)  # longer than `limit` steps of three slow calls each
+LEASE = timedelta(minutes=2)  # longer than five steps of three slow calls each
 AT_ONCE = 8  # clusters seen to side by side, so that a slow one holds up itself alone
+MOST = 4 * AT_ONCE  # clusters leased by one such sweep; each thread comes to four of them
 _PATIENCE_S = 2.0  # after which a sweep leaves whoever is slow to its thread and its lease
 HEAD_MEMORY_BYTES = GIB // 2
 ProviderOf = Callable[[str], Provider]

@@ -11,8 +11,10 @@ from apps.clusters import reconcile
 @shared_task(name="clusters.reconcile", ignore_result=True, acks_late=True, time_limit=110)
 def reconcile_clusters(pk: int | None = None) -> None:
     """The ticker calls it for all that is due, a nudge for one."""
-    many = reconcile.AT_ONCE if pk is None else 1
-    reconcile.sweep(now=Now(), pk=pk, limit=many, at_once=many)
+    if pk is None:
+        reconcile.sweep(now=Now(), limit=reconcile.MOST, at_once=reconcile.AT_ONCE)
+    else:
+        reconcile.sweep(now=Now(), pk=pk)
 
 
 @shared_task(name="clusters.sweep_orphans", ignore_result=True, time_limit=110)
