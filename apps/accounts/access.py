@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -29,7 +28,6 @@ from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.accounts.selectors import Caller, caller_of_token
 from apps.http import limits
-from apps.http.problems import Refused, refused
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LARGE_BYTES = 1 << 20  # a body above it is an upload
@@ -85,7 +83,7 @@ def bearer(read: Scope, *, write: Scope | None = None) -> Callable[[V], V]:
     """Declare that a plain view is reached by an API token and never by a cookie."""
 
     def declare(view: V) -> V:
-        open_view: Any = csrf_exempt(_limited(view))  # no cookie is read: nothing to forge
+        open_view: Any = csrf_exempt(view)  # no cookie is read, so there is nothing to forge
         open_view.access = Access(kind=Kind.BEARER, read=read, write=write)
         return cast("V", open_view)
 
@@ -102,31 +100,8 @@ class allow(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         caller = caller_of_token(token)
         if caller is not None:
-            _count(request, caller.actor)
             admit(request, caller, self.scope)
         return caller
-
-
-def _limited(view: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(view)
-    def counted(request: PortalRequest, *args: Any, **kwargs: Any) -> Any:
-        try:
-            _count(request, request.actor)
-        except Refused as error:
-            return refused(error)
-        return view(request, *args, **kwargs)
-
-    return counted
-
-
-def _count(request: HttpRequest, actor: str) -> None:
-    """Note one more request of a token. Raises: Refused when there were too many."""
-    said = request.META.get("CONTENT_LENGTH") or "0"
-    large = (
-        "Transfer-Encoding" in request.headers or not said.isdigit() or int(said) > _LARGE_BYTES
-    )
-    writes = "upload" if large else "write"
-    limits.spend("read" if request.method in _SAFE else writes, actor)
 
 
 async def is_known(scope: MutableMapping[str, Any]) -> bool:
@@ -148,15 +123,25 @@ def _is_known(request: HttpRequest) -> bool:
 
 
 def admit(request: HttpRequest, caller: Caller, scope: Scope | None) -> None:
-    """Put the caller into the request, or refuse one whose scopes lack `scope`.
+    """Put the caller into the request, or refuse one who asks too often or lacks `scope`.
 
-    Raises: PermissionDenied, naming the scope.
+    Raises: Refused (429); PermissionDenied, naming the scope.
     """
+    _count(request, caller.actor)
     if scope is not None and scope not in caller.scopes:
         raise PermissionDenied(_("This needs the scope %(scope)s.") % {"scope": scope.value})
     portal = cast("PortalRequest", request)
     portal.user, portal.team = caller.user, caller.team
     portal.scopes, portal.actor = caller.scopes, caller.actor
+
+
+def _count(request: HttpRequest, actor: str) -> None:
+    said = request.META.get("CONTENT_LENGTH") or "0"
+    large = (
+        "Transfer-Encoding" in request.headers or not said.isdigit() or int(said) > _LARGE_BYTES
+    )
+    writes = "upload" if large else "write"
+    limits.spend("read" if request.method in _SAFE else writes, actor)
 
 
 def bearer_token(request: HttpRequest) -> str:

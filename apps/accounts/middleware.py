@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from apps.accounts.access import ADMIN, API, Access, Kind, admit, bearer_token
 from apps.accounts.models import User
 from apps.accounts.selectors import caller_in_team, caller_of_token
-from apps.http.problems import method_not_allowed, problem, unauthenticated
+from apps.http.problems import Refused, method_not_allowed, problem, refused, unauthenticated
 
 
 class UndeclaredAccess(Exception):
@@ -73,7 +73,10 @@ class AccessMiddleware:
             caller = caller_in_team(user, kwargs.pop("team"))
             if caller is None:
                 raise Http404
-            admit(request, caller, needs.scope(request.method))
+            try:
+                admit(request, caller, needs.scope(request.method))
+            except Refused as error:
+                return HttpResponse(error.detail, status=error.status, headers=error.headers)
         return None
 
 
@@ -83,6 +86,8 @@ def _by_token(request: HttpRequest, needs: Access) -> HttpResponseBase | None:
         return unauthenticated()
     try:
         admit(request, caller, needs.scope(request.method))
+    except Refused as error:
+        return refused(error)
     except PermissionDenied as error:
         return problem("forbidden", str(error), status=403)
     return None

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from apps.http.problems import Refused
 
 # Requests a minute, and as many at once after a rest. `settings.RATE_LIMITS_PER_MIN` says others
-# by name; 0 is no limit. read and write: of an API token; upload: those of its writes with a large
-# body; new_token: of a user.
+# by name; 0 is no limit. read and write: of an API token, or of a user by pages; upload: those
+# writes that have a large body; new_token: of a user.
 PER_MIN = {"read": 60_000, "write": 6_000, "upload": 120, "new_token": 60}
 
 _MOST_BUCKETS = 20_000  # the least used is forgotten, which lets its caller start afresh

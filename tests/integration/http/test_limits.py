@@ -115,3 +115,13 @@ def test_sign_ins_that_fail_too_often_say_when_to_come_again(client):
         client.post("/sign-in/", {"username": "dora", "password": "wrong"})
     answer = client.post("/sign-in/", {"username": "dora", "password": "wrong"})
     assert (answer.status_code, int(answer["Retry-After"]) >= 1) == (429, True)
+
+
+@pytest.mark.django_db
+def test_a_page_asked_for_too_often_says_so_in_words(client, few):
+    team = a_team()
+    client.force_login(team.memberships.get().user)
+    answers = [client.get(f"/t/{team.slug}/tokens/") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].content.decode().startswith("More than 2 such requests a minute; wait ")
+    assert int(answers[2]["Retry-After"]) > 0
