@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +32,8 @@ from regatta.providers.provider import (
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(minutes=2)  # longer than five steps of three slow calls each
+LEASE = timedelta(minutes=1)  # so soon another worker takes over from one that was killed
+_BEGIN_WITHIN_S = 20.0  # a lease whose step has not begun by then is given back
 AT_ONCE = 8  # clusters seen to side by side, so that a slow one holds up itself alone
 MOST = 4 * AT_ONCE  # clusters leased by one such sweep; each thread comes to four of them
 _PATIENCE_S = 2.0  # after which a sweep leaves whoever is slow to its thread and its lease
@@ -64,17 +66,22 @@ def sweep(
     at_once: how many side by side, each in a thread and connection; the slow are not waited for.
     """
     rows = Cluster.objects.all() if pk is None else Cluster.objects.filter(pk=pk)
+    until_s = time.monotonic() + _BEGIN_WITHIN_S
     due = rows.claim_due(now=now, lease=LEASE, limit=limit)
     each(
         due,
-        lambda cluster: _step(cluster, now=now, provider_of=provider_of),
+        lambda cluster: _step(cluster, now=now, provider_of=provider_of, until_s=until_s),
         at_once=at_once,
         wait_s=_PATIENCE_S,
     )
 
 
-def _step(cluster: Cluster, *, now: Moment, provider_of: ProviderOf) -> None:
+def _step(cluster: Cluster, *, now: Moment, provider_of: ProviderOf, until_s: float) -> None:
     """A step whose trouble puts off this cluster alone."""
+    if time.monotonic() > until_s:
+        mine = Cluster.objects.filter(pk=cluster.pk, lease_token=cluster.lease_token)
+        mine.update(lease_until=None, lease_token=None)
+        return
     try:
         step(cluster, now=now, provider=provider_of(cluster.provider))
     except Exception as error:

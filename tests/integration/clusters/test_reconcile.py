@@ -308,6 +308,20 @@ def test_a_cluster_whose_provider_hangs_holds_up_no_other_and_no_further_sweep(m
     assert (slow.state, slow.lease_token) == ("provisioning", None)
 
 
+def test_a_lease_whose_turn_came_too_late_is_given_back_for_the_next_sweep(monkeypatch):
+    monkeypatch.setattr(reconcile, "_BEGIN_WITHIN_S", -1.0)
+    cluster, provider = a_cluster(), FakeProvider()
+    due_at = cluster.next_look_at
+    sweeps(provider, count=1)
+    cluster.refresh_from_db()
+    assert (cluster.state, cluster.lease_token) == ("requested", None)
+    assert cluster.next_look_at >= due_at
+    monkeypatch.undo()
+    sweeps(provider, count=1)
+    cluster.refresh_from_db()
+    assert cluster.state == "provisioning"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_clusters_swept_side_by_side_come_to_what_was_asked():
     provider, made = FakeProvider(), [a_cluster(workers=1) for _ in range(3)]
