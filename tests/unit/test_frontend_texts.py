@@ -61,6 +61,8 @@ def test_every_reason_that_a_clusters_life_gives_has_a_sentence():
         (None, "\u2013"),
         (0, "$0.00"),
         (Decimal("0.00254"), "$0.0025"),
+        (Decimal("0.0500"), "$0.05"),
+        (Decimal("0.099999"), "$0.10"),
         (Decimal("0.3"), "$0.30"),
         (Decimal("1234.565"), "$1,234.57"),
         (Decimal("-0.97"), "-$0.97"),

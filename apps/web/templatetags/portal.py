@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 _GIB = 1 << 30
+_CENT, _FINE = Decimal("0.01"), Decimal("0.0001")
 _SMALL = Decimal("0.1")  # dollars below which cents say too little
 NONE = "\u2013"  # an en dash
 
@@ -25,10 +26,10 @@ def usd(amount: Decimal | float | None) -> str:
     if amount is None:
         return NONE
     exact = Decimal(str(amount))
-    places = 4 if 0 < abs(exact) < _SMALL else 2
-    rounded = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    figure = number_format(abs(rounded), decimal_pos=places, use_l10n=True, force_grouping=True)
-    return f"{'-' if rounded < 0 else ''}${figure}"
+    cents, fine = (exact.quantize(unit, ROUND_HALF_UP) for unit in (_CENT, _FINE))
+    told, places = (fine, 4) if abs(fine) < _SMALL and fine != cents else (cents, 2)
+    figure = number_format(abs(told), decimal_pos=places, use_l10n=True, force_grouping=True)
+    return f"{'-' if told < 0 else ''}${figure}"
 
 
 @register.filter
