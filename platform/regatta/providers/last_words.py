@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-MOST_LINES, _MOST_OF_A_LINE = 8, 240
+MOST_LINES, _MOST_OF_A_LINE = 8, 800  # Ray says why at the end of long lines
 _RAYS_PREFIX = re.compile(r"^[\d-]{10} [\d:,]{8,12}\s+(?P<level>[A-Z]+) \S+:\d+ -- ")
 _ALL_IS_WELL = frozenset({"INFO", "SUCC", "VINFO", "DEBUG"})
+_FRAMES = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t]+.*\n)*", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SECRETS = re.compile(
     r"""(?ix) ( \b (?:authorization|[\w-]*(?:token|password|passwd|secret|api[_-]?key)) ["']?
@@ -23,7 +24,11 @@ def last_words(log: str, *, secrets: Iterable[str] = ()) -> str:
     """
     for secret in filter(None, secrets):
         log = log.replace(secret, "***")
-    kept = [line for raw in log.splitlines() if (line := _telling(_COLOUR.sub("", raw)))]
+    kept = [
+        line
+        for raw in _FRAMES.sub("", log).splitlines()
+        if (line := _telling(_COLOUR.sub("", raw)))
+    ]
     return "\n".join(line[:_MOST_OF_A_LINE] for line in kept[-MOST_LINES:])
 
 

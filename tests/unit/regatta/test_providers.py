@@ -79,6 +79,10 @@ def test_the_last_words_are_the_lines_that_tell_of_trouble_without_rays_prefix_a
     log = RAYS_LOG + (
         "2026-11-25 02:04:09,001\tERR scripts.py:1306 -- Some Ray subprocesses exited:\n"
         "  \x1b[1mraylet\x1b[22m [exit code=1]\n"
+        "Traceback (most recent call last):\n"
+        '  File "node.py", line 952, in start\n'
+        "    raise OSError(28)\n"
+        "          ^^^^^^^^^^^\n"
         "OSError: [Errno 28] No space left on device\n"
     )
     assert last_words(log).splitlines() == [
