@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.db.models.functions import Now
 
@@ -26,6 +25,7 @@ from apps.jobs.launch import InputMissing, keep_for_masks, launch_of
 from apps.jobs.models import Attempt, Job
 from apps.jobs.places import Place, Places
 from apps.lifecycle.models import Moment
+from apps.lifecycle.side_by_side import each
 from regatta.lifecycle import attempt as engine
 from regatta.lifecycle import queue
 from regatta.lifecycle.attempt import Act, AttemptState, Decision, Desired, Reason, Seen, Sight
@@ -46,14 +46,14 @@ def sweep(
     at_once: how many clusters are seen to side by side, each in a thread and connection.
     """
     lines = line.due(now) if pk is None else line.headed_by(pk)
-    _each(lines, lambda cluster_id: line.forward(cluster_id, places, now), at_once)
+    each(lines, lambda cluster_id: line.forward(cluster_id, places, now), at_once=at_once)
     rows = Attempt.objects.holding()
     due = (rows if pk is None else rows.filter(pk=pk)).claim_due(now=now, lease=LEASE, limit=limit)
     prefetch_related_objects(due, "job__package")
     by_cluster: dict[int, list[Attempt]] = defaultdict(list)
     for attempt in due:
         by_cluster[attempt.job.cluster_id].append(attempt)
-    _each(by_cluster, lambda cluster_id: _steps(by_cluster[cluster_id], places, now), at_once)
+    each(by_cluster.values(), lambda group: _steps(group, places, now), at_once=at_once)
 
 
 def stop_strays(*, places: Places) -> None:
@@ -222,22 +222,3 @@ def _try_again(attempt: Attempt, reason: Reason) -> None:
         losses=rows.filter(state=AttemptState.LOST.value).count(),
     ):
         services.open_attempt(job)
-
-
-def _each(cluster_ids: Iterable[int], work: Callable[[int], None], at_once: int) -> None:
-    """`work(cluster_id)` for each; in threads of their own when more than one may run at once."""
-    every = list(cluster_ids)
-    if at_once == 1 or len(every) < 2:
-        for cluster_id in every:
-            work(cluster_id)
-        return
-
-    def apart(cluster_id: int) -> None:
-        try:
-            work(cluster_id)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(apart, cluster_id) for cluster_id in every]:
-            done.result()

@@ -20,14 +20,15 @@ def each(
     at_once: int = 1,
     wait_s: float | None = None,
 ) -> None:
-    """Call `work` for each thing, in this thread unless more than one may run at once.
+    """Call `work` for each thing, in this thread unless others may run or be left meanwhile.
 
     wait_s: after which whoever still works is left to end by itself, under its lease, so that it
     holds up nobody of the next sweep. What fails later than that is logged.
     Raises: what `work` raised, the first of it.
     """
-    if at_once == 1:
-        for thing in things:
+    every = list(things)
+    if at_once == 1 or (len(every) < 2 and wait_s is None):
+        for thing in every:
             work(thing)
         return
 
@@ -38,7 +39,7 @@ def each(
             connection.close()  # the thread's own
 
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="side_by_side")
-    done, late = wait([pool.submit(apart, thing) for thing in things], timeout=wait_s)
+    done, late = wait([pool.submit(apart, thing) for thing in every], timeout=wait_s)
     pool.shutdown(wait=False)
     for one in late:
         one.add_done_callback(_log_failure)
