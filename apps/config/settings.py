@@ -134,6 +134,7 @@ TICKS = {
     "insights.sample": 5.0,
     "insights.roll_up": 20.0,
     "insights.prune": 3600.0,
+    "web.ask_worker": 10.0,
 }
 FOLLOWERS = ["apps.jobs.follow.follow"]  # functions that the ticker keeps running
 
@@ -163,6 +164,12 @@ STORAGES = {
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 << 20
+RATE_LIMITS_PER_MIN = {  # docs/limits.md; 0 is no limit
+    "read": env.number("REGATTA_READS_PER_MIN", 60_000),
+    "write": env.number("REGATTA_WRITES_PER_MIN", 6_000),
+    "upload": env.number("REGATTA_UPLOADS_PER_MIN", 120),
+    "new_token": env.number("REGATTA_NEW_TOKENS_PER_MIN", 60),
+}
 
 _https = _address.scheme == "https"
 SESSION_COOKIE_NAME = "__Host-sid" if _https else "sid"

@@ -16,11 +16,6 @@ from django.utils.translation import gettext as _
 
 from apps.http.problems import Refused
 
-# Requests a minute, and as many at once after a rest. `settings.RATE_LIMITS_PER_MIN` says others
-# by name; 0 is no limit. read and write: of an API token, or of a user by pages; upload: those
-# writes that have a large body; new_token: of a user.
-PER_MIN = {"read": 60_000, "write": 6_000, "upload": 120, "new_token": 60}
-
 _MOST_BUCKETS = 20_000  # the least used is forgotten, which lets its caller start afresh
 _buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 _lock = Lock()
@@ -29,10 +24,13 @@ _lock = Lock()
 def spend(kind: str, who: str, *, now_s: float | None = None) -> None:
     """Count one request of `kind` by `who`, somebody known: an unknown caller has no bucket.
 
+    kind: a name in `settings.RATE_LIMITS_PER_MIN`, which says how many requests a minute, and as
+        many at once after a rest. read and write are of an API token, or of a user by pages;
+        upload is a write that has a large body; new_token is of a user.
     now_s: of a clock that never goes back.
     Raises: Refused (429), which says when the next one is taken.
     """
-    most = getattr(settings, "RATE_LIMITS_PER_MIN", {}).get(kind, PER_MIN[kind])
+    most = settings.RATE_LIMITS_PER_MIN.get(kind, 0)
     if not most:
         return
     now_s = time.monotonic() if now_s is None else now_s
