@@ -40,7 +40,7 @@ class ValueForm(forms.Form):
     value = forms.CharField(
         label=gettext_lazy("Value"),
         strip=False,
-        help_text=gettext_lazy("Nobody is shown it again, you neither."),
+        help_text=gettext_lazy("It is never shown again, not even to you."),
         widget=Unshown(attrs={**_HIDDEN, "rows": 3}),
     )
 
