@@ -131,6 +131,7 @@ TICKS = {
     "clusters.sweep_orphans": 60.0,
     "jobs.reconcile": 0.5,
     "jobs.stop_strays": 60.0,
+    "jobs.prune": 3600.0,
     "insights.sample": 5.0,
     "insights.roll_up": 20.0,
     "insights.prune": 3600.0,
