@@ -1,0 +1,1 @@
+"""Chips, links, networks and prices: dated data, each figure with its source."""
