@@ -114,7 +114,7 @@ def from_columns(row: Mapping[str, str]) -> Plan:
         global_batch=batch,
         sequence_parallel=number(row, "sequence_parallel", default=float(tp > 1)),
         zero_stage=number(row, "zero_stage", default=1.0),
-        recompute=_recompute(row.get("recompute") or "", number(row, "layers", least=1)),
+        recompute=_recompute(row.get("recompute") or ""),
         dtype=_dtype(row.get("dtype") or ""),
         shard_ranks=_shard_ranks(note),
         grad_bytes=2.0 if "PURE" in note else 4.0,
@@ -133,12 +133,11 @@ def _dtype(text: str) -> float:
     return BF16
 
 
-def _recompute(text: str, layers: float) -> float:
-    """0 none to 2 full; `full num_layers=8` recomputes that share of the layers, counted so."""
+def _recompute(text: str) -> float:
+    """`full …` recomputes whole layers, `selective` attention; named modules are small: none."""
     low = text.lower()
     if low.startswith("full"):
-        _, _, some = low.partition("num_layers=")
-        return FULL * min(1.0, float(some) / layers) if some else FULL
+        return FULL
     return SELECTIVE if low.startswith("selective") and "modules=[" not in low else NONE
 
 

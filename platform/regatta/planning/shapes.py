@@ -135,7 +135,8 @@ def attended_tokens(shape: Shape) -> Real:
     """Keys that a query meets without the causal mask, mean over layers: seq_len or the window."""
     window = np.where(np.asarray(shape.window) > 0, shape.window, shape.seq_len)
     share = np.clip(shape.window_share, 0.0, 1.0)
-    return shape.seq_len * (1 - share) + np.minimum(window, shape.seq_len) * share
+    tokens: Real = shape.seq_len * (1 - share) + np.minimum(window, shape.seq_len) * share
+    return tokens
 
 
 def step_flops(shape: Shape, global_batch: Real) -> Real:

@@ -1,0 +1,194 @@
+"""Constants per chip and per software release, and how they are fitted to measured runs.
+
+Every constant is a prior times factors of levels: the chip's generation, the chip, the software
+stack, its year, its release. Logarithms of the factors have normal priors around none, so what
+few runs say is shrunk, and an unseen chip or release is predicted by the levels above it.
+Fitted by damped least squares with a robust loss. Source: Levenberg 1944, Marquardt 1963;
+Huber 1964 (pseudo-Huber weights); hierarchical shrinkage, Gelman 2013, chapter 5.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regatta.planning.constants import Constants
+from regatta.planning.shapes import stacked
+
+FILE = Path(__file__).with_name("calibration.json")
+NOISE = 0.05  # of a measured step time; repeats of one plan differ by 5.5 % (median)
+FUSED_SINCE = 2023.0  # FlashAttention appeared in May 2022 and in every stack by 2023
+CURRENT = ("megatron-core", "")  # assumed where a run names no software
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """constants: name to its prior, widths and meaning. factors: level key to name to factor.
+
+    generations: name to chips. fitted_on: what the factors were fitted to, in words.
+    """
+
+    constants: Mapping[str, Mapping[str, Any]]
+    generations: Mapping[str, Sequence[str]]
+    factors: Mapping[str, Mapping[str, float]]
+    fitted_on: str = ""
+
+
+@cache
+def shipped() -> Calibration:
+    """The calibration that comes with the product."""
+    return Calibration(**json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def constants(
+    chip: str, stack: str = "", release: str = "", calibration: Calibration | None = None
+) -> Constants:
+    """The constants for one chip and one software.
+
+    chip: a name of the catalogue; one never measured has its generation's, or the prior's.
+    release: a year or year-month; one never measured has those of the nearest that was.
+    """
+    calibration = calibration or shipped()
+    keys = level_keys(chip, stack, release, calibration)
+    logs = dict.fromkeys(calibration.constants, 0.0)
+    for key in ("all", *keys):
+        for name, factor in calibration.factors.get(key, {}).items():
+            logs[name] += math.log(factor)
+    values = {n: calibration.constants[n]["prior"] * math.exp(log) for n, log in logs.items()}
+    return Constants(**values, fused_attention=float(year(release) >= FUSED_SINCE))
+
+
+def year(release: str) -> float:
+    """`2025-04` as 2025.25, `2025` as its middle; the far future where nothing is given."""
+    if not release:
+        return math.inf
+    first, _, month = release.partition("-")
+    return float(first) + (float(month) - 1) / 12 if month else float(first) + 0.5
+
+
+def level_keys(
+    chip: str, stack: str, release: str, calibration: Calibration
+) -> tuple[str, str, str, str, str]:
+    """The five levels whose factors apply, from the chip's generation to the release."""
+    if not stack:
+        stack, release = CURRENT
+    generation = next((g for g, chips in calibration.generations.items() if chip in chips), "")
+    start = f"release:{stack}/"
+    known = [key.removeprefix(start) for key in calibration.factors if key.startswith(start)]
+    if known and release not in known:
+        at = min(year(release), 9999.0)
+        release = min(known, key=lambda other: (abs(year(other) - at), other))
+    return (
+        f"generation:{generation}",
+        f"chip:{chip}",
+        f"stack:{stack}",
+        f"year:{stack}/{release[:4]}",
+        f"release:{stack}/{release}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measured run to fit to: who ran it, how much it counts, how long a step took."""
+
+    chip: str
+    stack: str
+    release: str
+    weight: float
+    measured: float
+
+
+def fit(
+    prior: Calibration,
+    samples: Sequence[Sample],
+    predict: Callable[[Constants], Matrix],
+    rounds: int = 25,
+) -> Calibration:
+    """The factors under which `predict` (constants of all samples to their values) fits best.
+
+    Errors count by their logarithm in units of NOISE, large ones linearly (pseudo-Huber).
+    """
+    names = list(prior.constants)
+    blank = Calibration(
+        constants=prior.constants, generations=prior.generations, factors={}, fitted_on=""
+    )
+    columns, sds, design = _design(blank, samples)
+    priors = np.log([float(prior.constants[name]["prior"]) for name in names])
+    fused = np.array([float(year(s.release) >= FUSED_SINCE) for s in samples])
+    target = np.log([s.measured for s in samples])
+    weight = np.array([s.weight for s in samples])
+
+    def errors(logs: Matrix) -> Matrix:
+        values = dict(zip(names, np.exp(logs), strict=True))
+        return (np.log(predict(Constants(**values, fused_attention=fused))) - target) / NOISE
+
+    def spread(theta: Matrix) -> Matrix:
+        return np.array([priors[i] + d @ theta for i, d in enumerate(design)])
+
+    theta, damping = np.zeros(len(sds)), 1e-2
+    error = errors(spread(theta))
+    for _ in range(rounds):
+        logs = spread(theta)
+        jacobian = np.zeros((len(samples), len(sds)))
+        for i, matrix in enumerate(design):  # one evaluation per constant serves all its levels
+            nudged = logs.copy()
+            nudged[i] += 1e-4
+            jacobian += ((errors(nudged) - error) / 1e-4)[:, None] * matrix
+        robust = weight / np.sqrt(1 + error**2)
+        normal = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / sds**2)
+        slope = jacobian.T @ (robust * error) + theta / sds**2
+        best = _loss(error, weight, theta, sds)
+        for _attempt in range(8):
+            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), slope)
+            tried = errors(spread(theta - move))
+            if _loss(tried, weight, theta - move, sds) < best:
+                theta, error, damping = theta - move, tried, damping / 4
+                break
+            damping *= 4
+        if best - _loss(error, weight, theta, sds) < 1e-4 * best:
+            break
+    factors: dict[str, dict[str, float]] = {}
+    for (key, name), value in zip(columns, theta, strict=True):
+        factors.setdefault(key, {})[name] = round(float(np.exp(value)), 5)
+    return Calibration(constants=prior.constants, generations=prior.generations, factors=factors)
+
+
+def _loss(error: Matrix, weight: Matrix, theta: Matrix, sds: Matrix) -> float:
+    robust = 2 * (np.sqrt(1 + error**2) - 1)
+    return float(weight @ robust + np.sum((theta / sds) ** 2))
+
+
+def _design(
+    calibration: Calibration, samples: Sequence[Sample]
+) -> tuple[list[tuple[str, str]], Matrix, list[Matrix]]:
+    """Columns (level key, constant), their prior widths, and per constant the 0/1 rows."""
+    keys = [("all", *level_keys(s.chip, s.stack, s.release, calibration)) for s in samples]
+    columns: dict[tuple[str, str], float] = {}
+    for name, about in calibration.constants.items():
+        widths = {"all": about["sd"], **about["levels"]}
+        for key in sorted({key for row in keys for key in row}):
+            if key.partition(":")[0] in widths and not key.endswith(":"):
+                columns[key, name] = widths[key.partition(":")[0]]
+    design = []
+    for name in calibration.constants:
+        matrix = np.zeros((len(samples), len(columns)))
+        for j, (key, of) in enumerate(columns):
+            if of == name:
+                matrix[:, j] = [key in row for row in keys]
+        design.append(matrix)
+    return list(columns), np.array(list(columns.values())), design
+
+
+def many(items: Iterable[Constants]) -> Constants:
+    """Constants of many runs as one record of arrays."""
+    return stacked(list(items))

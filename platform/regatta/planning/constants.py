@@ -1,0 +1,46 @@
+"""The constants of the time model, as floats or arrays: one record for a chip and a software.
+
+What each means, its prior and its source stand in calibration.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from regatta.planning.shapes import Real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    """Factors of physical terms. fused_attention: 1 where the software fuses attention."""
+
+    gemm_16: Real
+    gemm_8: Real
+    gemm_4: Real
+    gemm_traffic: Real
+    expert_gemm: Real
+    expert_traffic: Real
+    attention: Real
+    softmax_traffic: Real
+    memory: Real
+    norm_traffic: Real
+    activation_traffic: Real
+    elementwise_backward: Real
+    cast_traffic: Real
+    loss_traffic: Real
+    permute_traffic: Real
+    intra: Real
+    inter: Real
+    latency_s: Real
+    tensor_exposed: Real
+    context_exposed: Real
+    expert_exposed: Real
+    pipeline_exposed: Real
+    data_exposed: Real
+    fsdp_exposed: Real
+    optimizer_traffic: Real
+    launch_s: Real
+    launch_moe: Real
+    straggle: Real
+    step_s: Real
+    fused_attention: Real

@@ -1,0 +1,65 @@
+"""What a formula needs to know of a chip and its links, as floats or arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regatta.hardware.catalogue import Chip
+from regatta.planning.shapes import Real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A chip with its links. Peaks are dense; bandwidths per chip and direction.
+
+    domain_chips: how many chips share the fast links of intra_Bps (a node, or a rack).
+    Where a chip has no fp8 or fp4 unit, its peak is that of the next wider type it has.
+    """
+
+    memory_bytes: Real
+    memory_Bps: Real
+    peak_32_flops: Real
+    peak_16_flops: Real
+    peak_8_flops: Real
+    peak_4_flops: Real
+    intra_Bps: Real
+    domain_chips: Real
+    inter_Bps: Real
+
+
+def machine(
+    chip: Chip, *, chips_per_node: float | None = None, network_Bps: float | None = None
+) -> Machine:
+    """The machine that a chip of the catalogue is, in nodes and on a network as given.
+
+    chips_per_node: narrows or widens the fast domain, unless the chip's spans racks anyway.
+    Raises: NoPeak for a chip without a 16-bit peak.
+    """
+    peaks = chip.peak_flops
+    sixteen = peaks["bf16"] if "bf16" in peaks else chip.peak("fp16")
+    eight = peaks.get("fp8", sixteen)
+    rack = chip.domain_chips > chip.chips_per_node
+    return Machine(
+        memory_bytes=chip.memory_bytes,
+        memory_Bps=chip.memory_Bps,
+        peak_32_flops=peaks.get("tf32", peaks.get("fp32", sixteen / 2)),
+        peak_16_flops=sixteen,
+        peak_8_flops=eight,
+        peak_4_flops=peaks.get("fp4", eight),
+        intra_Bps=chip.intra_Bps,
+        domain_chips=float(chip.domain_chips if rack else chips_per_node or chip.domain_chips),
+        inter_Bps=network_Bps or chip.inter_Bps,
+    )
+
+
+def link_Bps(machine: Machine, span: Real, intra_Bps: Real, inter_Bps: Real, beside: Real) -> Real:
+    """Bandwidth that a ring over `span` neighbouring chips has per chip, in bytes/s.
+
+    Inside a domain that of its links. Beyond it, every member in one domain brings its own
+    network port: `beside` members of the group stand in one domain and their ports add up, never
+    above the inner links. Source: NCCL's rings over all ports of a node (Jeaugey 2019).
+    """
+    ports = inter_Bps * np.maximum(1.0, beside)
+    return np.where(span <= machine.domain_chips, intra_Bps, np.minimum(intra_Bps, ports))

@@ -1,0 +1,156 @@
+"""The time of one training step, as a breakdown that sums to the total.
+
+Layers and micro-batches into a pipeline (1F1B and interleaved, Narayanan 2021), gradients and
+parameters over data-parallel ranks (ZeRO, Rajbhandari 2020; FSDP, Zhao 2023), optimizer, host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regatta.planning import layers, plans
+from regatta.planning.constants import Constants
+from regatta.planning.layers import BYTES, LayerTimes, layer_times
+from regatta.planning.machines import Machine, link_Bps
+from regatta.planning.plans import Plan
+from regatta.planning.shapes import (
+    Real,
+    Shape,
+    attention_parameters,
+    expert_parameters,
+    moe_layers,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: iteration_s is the sum of the breakdown's parts, each in seconds."""
+
+    iteration_s: Real
+    breakdown: dict[str, Real]
+
+
+def step(
+    shape: Shape, plan: Plan, machine: Machine, k: Constants, layer: LayerTimes | None = None
+) -> Step:
+    """Seconds of one step with its parts.
+
+    layer: from a table, when many plans share few layers; by itself it is computed.
+    """
+    layer = layer or layer_times(shape, plan, machine, k)
+    m = plans.micro_batches(plan)
+    most, last = stage_layers(shape, plan)
+    layer_s = layers.total(layer)
+    one, final = most * layer_s, last * layer_s + layer.head_s
+    slowest = np.maximum(one, final)
+    in_last = final >= one
+    count = np.where(in_last, last, most) * m  # layers that the slowest stage plays in a step
+    mean = (shape.layers * layer_s + layer.head_s) / plan.pp
+    hop = pipeline_hop(shape, plan, machine, k)
+    parts: dict[str, Real] = {
+        "gemm": count * layer.gemm_s,
+        "attention": count * layer.attention_s,
+        "experts": count * layer.expert_s,
+        "elementwise": count * layer.elementwise_s,
+        "recompute": count * layer.recompute_s,
+        "head": np.where(in_last, m * layer.head_s, 0.0),
+        "tensor_comm": count * layer.tensor_comm_s,
+        "context_comm": count * layer.context_comm_s,
+        "expert_comm": count * layer.expert_comm_s,
+        "host": count * layer.host_s,
+        "bubble": (plan.pp - 1) / plan.vpp * (mean + hop),
+        "pipeline_comm": m * hop,
+    }
+    sharded, common, expert = data_comm(shape, plan, machine, k, m * slowest)
+    parts["data_comm"] = sharded + common + expert
+    parts["optimizer"] = optimizer_s(shape, plan, machine, k)
+    spread = k.straggle * np.log2(np.maximum(plans.chips(plan) / 8, 1.0))
+    parts["stragglers"] = spread * sum(parts.values())
+    parts["step_overhead"] = k.step_s
+    parts = dict(zip(parts, np.broadcast_arrays(*parts.values()), strict=True))
+    return Step(iteration_s=sum(parts.values()), breakdown=parts)
+
+
+def stage_layers(shape: Shape, plan: Plan) -> tuple[Real, Real]:
+    """Layers of the fullest stage, and of the last, which also has the head.
+
+    Where layers do not divide, the ends have fewer, as embedding and head count as layers there.
+    """
+    even = shape.layers / plan.pp
+    return np.ceil(even - 1e-9), np.floor(even + 1e-9)
+
+
+def pipeline_hop(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
+    """Exposed seconds per micro-batch of passing activations on and gradients back."""
+    beside = np.where(plan.tp * plan.cp * plan.pp <= machine.domain_chips, 1.0, np.inf)
+    Bps = np.where(np.isfinite(beside), machine.intra_Bps * k.intra, machine.inter_Bps * k.inter)
+    size = BYTES * layers.tokens(shape, plan) * shape.hidden / plan.tp
+    hop = 2 * plan.vpp * (k.pipeline_exposed * size / Bps + k.latency_s)
+    return np.where(np.asarray(plan.pp) > 1, hop, 0.0)
+
+
+def stage_parameters(shape: Shape, plan: Plan) -> tuple[Real, Real]:
+    """Weights per chip of the fullest stage: common ones, and those of routed experts.
+
+    The fullest stage has one embedding or head; without a pipeline both, unless tied.
+    """
+    most, _ = stage_layers(shape, plan)
+    moe = moe_layers(shape) / shape.layers
+    wide = shape.ffn_hidden * (1 - moe) + shape.shared_ffn_hidden * moe
+    layer = attention_parameters(shape) + shape.ffn_matrices * shape.hidden * wide
+    embeddings = np.where(np.asarray(plan.pp) > 1, 1.0, 2 - np.asarray(shape.tied_embeddings))
+    router = shape.hidden * shape.experts * moe
+    common = (most * layer + embeddings * shape.vocab * shape.hidden) / plan.tp + most * router
+    experts = most * moe * shape.experts * expert_parameters(shape) / (plan.ep * plan.etp)
+    return common, experts
+
+
+def expert_replicas(plan: Plan) -> Real:
+    """How many chips hold the same experts: their data-parallel degree."""
+    return np.maximum(1.0, plan.dp * plan.cp * plan.tp / (plan.ep * plan.etp))
+
+
+def data_comm(
+    shape: Shape, plan: Plan, machine: Machine, k: Constants, compute_s: Real
+) -> tuple[Real, Real, Real]:
+    """Exposed seconds of FSDP's gathers, of common gradients and of experts' gradients.
+
+    ZeRO 0 to 2: once a step reduce gradients and gather parameters, a share of it exposed.
+    ZeRO 3: for every micro-batch gather twice and reduce once; what compute cannot hide shows.
+    """
+    common, experts = stage_parameters(shape, plan)
+    ranks, replicas = plan.dp * plan.cp, expert_replicas(plan)
+    intra, inter = machine.intra_Bps * k.intra, machine.inter_Bps * k.inter
+    beside = np.floor(machine.domain_chips / plan.tp)
+    Bps = link_Bps(machine, plan.tp * ranks, intra, inter, np.minimum(ranks, beside))
+    width = plan.ep * plan.etp
+    beside = np.floor(machine.domain_chips / width)
+    expert_Bps = link_Bps(machine, width * replicas, intra, inter, np.minimum(replicas, beside))
+    per_weight = plan.grad_bytes + BYTES
+    reduce_common = layers._ring(per_weight * common, ranks, Bps, k.latency_s)
+    reduce_experts = layers._ring(per_weight * experts, replicas, expert_Bps, k.latency_s)
+    gather = layers._ring(BYTES * common, ranks, Bps, k.latency_s) + layers._ring(
+        BYTES * experts, replicas, expert_Bps, k.latency_s
+    )
+    fsdp = 3 * plans.micro_batches(plan) * gather
+    fsdp = np.maximum(fsdp - compute_s, 0) + k.fsdp_exposed * np.minimum(fsdp, compute_s)
+    three = np.asarray(plan.zero_stage) >= 3
+    trained = np.where(np.asarray(plan.frozen) > 0, FROZEN_SHARE, 1.0)
+    once = np.where(three, 0.0, k.data_exposed * trained)
+    return np.where(three, fsdp, 0.0), once * reduce_common, once * reduce_experts
+
+
+FROZEN_SHARE = 0.02  # of the weights that adapters of rank 16 to 64 train (Hu 2021)
+
+
+def optimizer_s(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
+    """Seconds of Adam: bytes per weight it reads and writes, over the shards ZeRO leaves."""
+    common, experts = stage_parameters(shape, plan)
+    sharded = np.asarray(plan.zero_stage) >= 1
+    shards = np.where(sharded, plans.shard_ranks(plan), 1.0)
+    replicas = np.where(sharded, expert_replicas(plan), 1.0)
+    weights = common / shards + experts / replicas
+    trained = np.where(np.asarray(plan.frozen) > 0, FROZEN_SHARE, 1.0)
+    return k.optimizer_traffic * trained * weights / (machine.memory_Bps * k.memory)
