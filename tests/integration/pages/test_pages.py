@@ -144,17 +144,6 @@ def test_a_cluster_that_failed_or_is_being_deleted_is_not_offered(owner, team, c
     assert not Job.objects.exists()
 
 
-@pytest.mark.parametrize("state", ["failed", "deleting"])
-def test_a_cluster_that_failed_or_is_being_deleted_is_not_offered(owner, team, cluster, state):
-    ending = a_ready_cluster(team, name="old")
-    Cluster.objects.filter(pk=ending.pk).update(state=state)
-    form = owner.get("/t/crew/jobs/new/").context["form"]
-    assert form.fields["cluster"].choices == [(cluster.pk, "lab")]
-    answer = owner.post("/t/crew/jobs/new/", a_form(ending))
-    assert list(answer.context["form"].errors) == ["cluster"]
-    assert not Job.objects.exists()
-
-
 def test_a_package_that_is_no_zip_is_told_at_its_field(owner, cluster):
     upload = SimpleUploadedFile("work.zip", b"no zip at all")
     answer = owner.post("/t/crew/jobs/new/", a_form(cluster, what="package", package=upload))
