@@ -83,9 +83,14 @@ def endpoint(cluster_id: int) -> Endpoint | None:
     return Endpoint(address=row.address, token=vault.open_(row.token), session=row.session)
 
 
-def cluster_state(cluster_id: int) -> str | None:
-    """The state of a cluster, `deleted` at the last; None when there never was one."""
-    return Cluster.objects.filter(pk=cluster_id).values_list("state", flat=True).first()
+def cluster_state(cluster_id: int, *, team_id: int | None = None) -> str | None:
+    """The state of a cluster, `deleted` at the last; None when there never was one.
+
+    team_id: whose it must be.
+    """
+    rows = Cluster.objects.filter(pk=cluster_id)
+    rows = rows if team_id is None else rows.filter(team_id=team_id)
+    return rows.values_list("state", flat=True).first()
 
 
 def capacity(cluster_id: int) -> Capacity:

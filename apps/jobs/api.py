@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -294,7 +295,8 @@ def _row(row: dict[str, Any], message: str) -> dict[str, Any]:
 
 def _detail(job: Job) -> dict[str, Any]:
     attempt = selectors.latest_attempt(job)
-    cost = selectors.costs_usd([job.pk])[job.pk]
+    waits = job.state == AttemptState.QUEUED and job.attempt_number == 1
+    cost = Decimal(0) if waits else selectors.costs_usd([job.pk])[job.pk]
     return {
         "id": job.pk,
         "name": job.name,

@@ -104,10 +104,14 @@ def save_package(
 def named_by(package_name: str, runtime_env: Mapping[str, Any], *, team: Team) -> Package | None:
     """The team's package of that name; all that the environment names must be there too.
 
+    None of them goes before the present transaction ends.
     Raises: Refused.
     """
     named = {"/package": [package_name] if package_name else []}
     named["/runtime_env"] = selectors.packages_named(runtime_env)
+    if not any(named.values()):
+        return None
+    hold()
     for pointer, names in named.items():
         found = set(selectors.packages(team).filter(name__in=names).values_list("name", flat=True))
         if missing := sorted(set(names) - found):

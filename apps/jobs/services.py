@@ -53,7 +53,6 @@ def submit_job(
     check(spec)
     chunks = [pack_script(spec.script)] if spec.script else upload
     with packages.received(chunks) if chunks else nullcontext() as brought, transaction.atomic():
-        packages.hold()
         _check_cluster(spec, team)
         _check_secrets(spec, team)
         package = packages.named_by(spec.package, spec.runtime_env, team=team)
@@ -143,7 +142,7 @@ def retry_job(job: Job, *, actor: str) -> Attempt:
             % {"state": job.state},
             status=409,
         )
-    _refuse_deleted_cluster(job.cluster_id)
+    _refuse_deleted_cluster(clusters.cluster_state(job.cluster_id))
     audit(team=job.team, actor=actor, action="job.retry", subject=_subject(job))
     return open_attempt(job)
 
@@ -268,17 +267,19 @@ def _subject(job: Job) -> str:
 
 
 def _check_cluster(spec: JobSpec, team: Team) -> None:
-    if not 0 < spec.cluster_id <= MOST_ID or clusters.team_id(spec.cluster_id) != team.pk:
+    known = 0 < spec.cluster_id <= MOST_ID
+    state = clusters.cluster_state(spec.cluster_id, team_id=team.pk) if known else None
+    if state is None:
         raise Refused(
             "unknown_cluster",
             _("The team has no cluster %(cluster)s.") % {"cluster": spec.cluster_id},
             pointer="/cluster",
         )
-    _refuse_deleted_cluster(spec.cluster_id)
+    _refuse_deleted_cluster(state)
 
 
-def _refuse_deleted_cluster(cluster_id: int) -> None:
-    if clusters.cluster_state(cluster_id) in {"deleting", "deleted"}:
+def _refuse_deleted_cluster(state: str | None) -> None:
+    if state in {"deleting", "deleted"}:
         raise Refused(
             "cluster_deleted",
             _("The cluster is deleted; clone the job to another one."),
