@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from regatta.cli import plan
+
 app = typer.Typer(
     name="regatta",
     help="Run Regatta: a self-hosted platform for AI clusters.",
@@ -76,6 +78,9 @@ def doctor(
 ) -> None:
     """Check the set-up and the data, and say what to do about each finding."""
     _call("doctor", host=host, port=port, as_json=as_json)
+
+
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from regatta.planning.constants import Constants
 from regatta.planning.shapes import stacked
 
 FILE = Path(__file__).with_name("calibration.json")
+NEGLIGIBLE = 1e-3  # a factor nearer to 1 is left out of the file
+ROUNDS = 25  # of the fit; it has settled by then
 NOISE = 0.05  # of a measured step time; repeats of one plan differ by 5.5 % (median)
 FUSED_SINCE = 2023.0  # FlashAttention appeared in May 2022 and in every stack by 2023
 CURRENT = ("megatron-core", "")  # assumed where a run names no software
@@ -35,13 +37,13 @@ Matrix = NDArray[np.float64]
 class Calibration:
     """constants: name to its prior, widths and meaning. factors: level key to name to factor.
 
-    generations: name to chips. fitted_on: what the factors were fitted to, in words.
+    generations: name to chips. unfused: stacks known to run attention without fusion.
     """
 
     constants: Mapping[str, Mapping[str, Any]]
     generations: Mapping[str, Sequence[str]]
+    unfused: Sequence[str]
     factors: Mapping[str, Mapping[str, float]]
-    fitted_on: str = ""
 
 
 @cache
@@ -65,7 +67,12 @@ def constants(
         for name, factor in calibration.factors.get(key, {}).items():
             logs[name] += math.log(factor)
     values = {n: calibration.constants[n]["prior"] * math.exp(log) for n, log in logs.items()}
-    return Constants(**values, fused_attention=float(year(release) >= FUSED_SINCE))
+    return Constants(**values, fused_attention=fused(stack, release, calibration))
+
+
+def fused(stack: str, release: str, calibration: Calibration) -> float:
+    """1 where the software fuses attention: since 2023 all but a few stacks."""
+    return float(year(release) >= FUSED_SINCE and stack not in calibration.unfused)
 
 
 def year(release: str) -> float:
@@ -112,38 +119,37 @@ def fit(
     prior: Calibration,
     samples: Sequence[Sample],
     predict: Callable[[Constants], Matrix],
-    rounds: int = 25,
+    of: str,
 ) -> Calibration:
     """The factors under which `predict` (constants of all samples to their values) fits best.
 
     Errors count by their logarithm in units of NOISE, large ones linearly (pseudo-Huber).
+    of: which constants may move, those of `time` or of `memory`; the others' factors stay.
     """
     names = list(prior.constants)
-    blank = Calibration(
-        constants=prior.constants, generations=prior.generations, factors={}, fitted_on=""
-    )
-    columns, sds, design = _design(blank, samples)
+    moved = [i for i, name in enumerate(names) if prior.constants[name]["of"] == of]
+    columns, sds, design = _design(replace(prior, factors={}), samples, of)
     priors = np.log([float(prior.constants[name]["prior"]) for name in names])
-    fused = np.array([float(year(s.release) >= FUSED_SINCE) for s in samples])
+    is_fused = np.array([fused(s.stack, s.release, prior) for s in samples])
     target = np.log([s.measured for s in samples])
     weight = np.array([s.weight for s in samples])
 
     def errors(logs: Matrix) -> Matrix:
         values = dict(zip(names, np.exp(logs), strict=True))
-        return (np.log(predict(Constants(**values, fused_attention=fused))) - target) / NOISE
+        return (np.log(predict(Constants(**values, fused_attention=is_fused))) - target) / NOISE
 
     def spread(theta: Matrix) -> Matrix:
         return np.array([priors[i] + d @ theta for i, d in enumerate(design)])
 
     theta, damping = np.zeros(len(sds)), 1e-2
     error = errors(spread(theta))
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         logs = spread(theta)
         jacobian = np.zeros((len(samples), len(sds)))
-        for i, matrix in enumerate(design):  # one evaluation per constant serves all its levels
+        for i in moved:  # one evaluation per constant serves all its levels
             nudged = logs.copy()
             nudged[i] += 1e-4
-            jacobian += ((errors(nudged) - error) / 1e-4)[:, None] * matrix
+            jacobian += ((errors(nudged) - error) / 1e-4)[:, None] * design[i]
         robust = weight / np.sqrt(1 + error**2)
         normal = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / sds**2)
         slope = jacobian.T @ (robust * error) + theta / sds**2
@@ -157,10 +163,14 @@ def fit(
             damping *= 4
         if best - _loss(error, weight, theta, sds) < 1e-4 * best:
             break
-    factors: dict[str, dict[str, float]] = {}
-    for (key, name), value in zip(columns, theta, strict=True):
-        factors.setdefault(key, {})[name] = round(float(np.exp(value)), 5)
-    return Calibration(constants=prior.constants, generations=prior.generations, factors=factors)
+    stay = {
+        key: {n: f for n, f in of_key.items() if n not in {names[i] for i in moved}}
+        for key, of_key in prior.factors.items()
+    }
+    for (key, name), value in zip(columns, np.exp(theta), strict=True):
+        if abs(value - 1) > NEGLIGIBLE or key.startswith("release:"):  # releases must be known
+            stay.setdefault(key, {})[name] = round(float(value), 4)
+    return replace(prior, factors={key: stay[key] for key in sorted(stay)})
 
 
 def _loss(error: Matrix, weight: Matrix, theta: Matrix, sds: Matrix) -> float:
@@ -169,13 +179,13 @@ def _loss(error: Matrix, weight: Matrix, theta: Matrix, sds: Matrix) -> float:
 
 
 def _design(
-    calibration: Calibration, samples: Sequence[Sample]
+    calibration: Calibration, samples: Sequence[Sample], of: str
 ) -> tuple[list[tuple[str, str]], Matrix, list[Matrix]]:
     """Columns (level key, constant), their prior widths, and per constant the 0/1 rows."""
     keys = [("all", *level_keys(s.chip, s.stack, s.release, calibration)) for s in samples]
     columns: dict[tuple[str, str], float] = {}
     for name, about in calibration.constants.items():
-        widths = {"all": about["sd"], **about["levels"]}
+        widths = {"all": about["sd"], **about["levels"]} if about["of"] == of else {}
         for key in sorted({key for row in keys for key in row}):
             if key.partition(":")[0] in widths and not key.endswith(":"):
                 columns[key, name] = widths[key.partition(":")[0]]

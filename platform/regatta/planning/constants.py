@@ -41,6 +41,12 @@ class Constants:
     optimizer_traffic: Real
     launch_s: Real
     launch_moe: Real
+    launch_expert: Real
     straggle: Real
     step_s: Real
+    gradient_copies: Real
+    framework_bytes: Real
+    fragmentation: Real
+    activation_share: Real
+    logit_bytes: Real
     fused_attention: Real

@@ -108,11 +108,11 @@ def linear_flops(plan: Plan, machine: Machine, k: Constants) -> Real:
     return np.select(
         [dtype == plans.FP4, eight, dtype == plans.FP32],
         [
-            machine.peak_4_flops * k.gemm_4,
-            machine.peak_8_flops * k.gemm_8,
-            machine.peak_32_flops * k.gemm_16,
+            machine.reach_4_flops * k.gemm_4,
+            machine.reach_8_flops * k.gemm_8,
+            machine.reach_32_flops * k.gemm_16,
         ],
-        machine.peak_16_flops * k.gemm_16,
+        machine.reach_16_flops * k.gemm_16,
     )
 
 
@@ -182,7 +182,7 @@ def _experts(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     one = _gemm(each, width, shape.hidden, flops, Bps, k.expert_traffic)
     grouped = local * shape.ffn_matrices * one
     T = tokens(shape, plan) / sequence_ranks(plan)
-    router = 2 * T * shape.hidden * experts / (machine.peak_16_flops * k.gemm_16)
+    router = 2 * T * shape.hidden * experts / (machine.reach_16_flops * k.gemm_16)
     permute = k.permute_traffic * BYTES * T * shape.top_k * shape.hidden / Bps
     layer = grouped + router + permute
     return np.where(np.asarray(shape.experts) > 0, layer, 0.0) * moe_layers(shape) / shape.layers
@@ -197,9 +197,9 @@ def _attention_core(shape: Shape, plan: Plan, machine: Machine, k: Constants) ->
     keys = attended_tokens(shape)
     width = shape.head_dim + shape.rope_dim + shape.v_head_dim
     flops = 2 * T * keys * heads * width
-    fused = flops / 2 / (machine.peak_16_flops * k.attention)
+    fused = flops / 2 / (machine.reach_16_flops * k.attention)
     square = k.softmax_traffic * BYTES * T * keys * heads / (machine.memory_Bps * k.memory)
-    plain = flops / (machine.peak_16_flops * k.gemm_16) + square
+    plain = flops / (machine.reach_16_flops * k.gemm_16) + square
     is_fused = np.asarray(k.fused_attention) > 0
     return np.where(is_fused, fused, plain), np.where(is_fused, 2.5 * fused, 2 * plain)
 
@@ -236,7 +236,8 @@ def _tensor_comm(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Re
     Four pairs of reduce-scatter and all-gather a layer (an all-reduce is one pair), of T x h;
     the routed experts' half has none where experts are not split (etp = 1).
     """
-    Bps = link_Bps(machine, plan.tp, machine.intra_Bps * k.intra, machine.inter_Bps * k.inter, 1.0)
+    intra, inter = machine.intra_Bps * k.intra, machine.inter_Bps * k.inter
+    Bps = link_Bps(machine, plan.tp, intra, inter, machine.domain_chips)
     size = BYTES * tokens(shape, plan) * shape.hidden
     pair = 2 * _ring(size, plan.tp, Bps, k.latency_s)
     moe = moe_layers(shape) / shape.layers
@@ -263,22 +264,31 @@ def _context_comm(
 def _expert_comm(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     """Exposed time of the four all-to-alls of an MoE layer: dispatch and combine, and back.
 
-    The share of peers inside the fast domain is reached by its links, the rest by the network.
+    A token crosses the network once per other domain in which an expert awaits it, and is passed
+    on inside by the fast links (DeepEP, DeepSeek-V3 2024, section 3.2.2).
     """
-    ep = plan.ep * plan.etp
-    size = BYTES * tokens(shape, plan) / plan.tp * shape.top_k * shape.hidden
-    near = np.minimum(1.0, machine.domain_chips / ep)
-    away = (1 - near) / (machine.inter_Bps * k.inter)
-    once = size * (ep - 1) / ep * (near / (machine.intra_Bps * k.intra) + away)
-    once = once + np.where(np.asarray(ep) > 1, k.latency_s * np.log2(ep), 0.0)
+    ranks = plan.ep * plan.etp
+    domains = np.maximum(1.0, ranks / machine.domain_chips)
+    token = BYTES * tokens(shape, plan) / plan.tp * shape.hidden  # one copy of all tokens, bytes
+    met = domains * (1 - (1 - 1 / domains) ** shape.top_k)  # domains that a token meets
+    away = token * met * (domains - 1) / domains / (machine.inter_Bps * k.inter)
+    inside = token * shape.top_k * (ranks - 1) / ranks / (machine.intra_Bps * k.intra)
+    once = inside + away + np.where(np.asarray(ranks) > 1, k.latency_s * np.log2(ranks), 0.0)
     moe = moe_layers(shape) / shape.layers
-    return k.expert_exposed * 4 * once * moe
+    exposed: Real = k.expert_exposed * 4 * once * moe
+    return exposed
 
 
 def _host(shape: Shape, plan: Plan, k: Constants, full: Real) -> Real:
-    """Time in which the host can launch a layer's kernels; full recomputation launches more."""
+    """Time in which the host can launch a layer's kernels; full recomputation launches more.
+
+    In block-scaled fp8 every local expert is cast by kernels of its own.
+    """
     moe = moe_layers(shape) / shape.layers
-    return k.launch_s * (1 + np.where(full, 0.5, 0.0) + k.launch_moe * moe)
+    blocks = np.where(np.asarray(plan.dtype) == plans.MXFP8, shape.experts / plan.ep, 0.0)
+    each = k.launch_moe + k.launch_expert * blocks
+    host_s: Real = k.launch_s * (1 + np.where(full, 0.5, 0.0) + each * moe)
+    return host_s
 
 
 def _slower(device_s: Real, host_s: Real) -> Real:
@@ -290,6 +300,6 @@ def _head(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     """Output head and loss, forward and backward, in 16 bits, split over tp."""
     T, vocab = tokens(shape, plan), shape.vocab / plan.tp
     Bps = machine.memory_Bps * k.memory
-    flops = machine.peak_16_flops * k.gemm_16
+    flops = machine.reach_16_flops * k.gemm_16
     gemm = _gemm(T, vocab, shape.hidden, flops, Bps, k.gemm_traffic)
     return (3 - np.asarray(plan.frozen)) * gemm + k.loss_traffic * BYTES * T * vocab / Bps

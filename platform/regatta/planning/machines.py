@@ -9,10 +9,15 @@ import numpy as np
 from regatta.hardware.catalogue import Chip
 from regatta.planning.shapes import Real
 
+TYPICAL_REACH = 0.8  # of a peak: A100 0.87, H100 0.80, B200 0.78 (MAMF tables of stas00)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A chip with its links. Peaks are dense; bandwidths per chip and direction.
+    """A chip with its links. Rates are of dense products; bandwidths per chip and direction.
+
+    peak_16_flops: of the data sheet. reach_…_flops: the best that large products were measured
+    to reach, or TYPICAL_REACH of the peak where nobody measured.
 
     domain_chips: how many chips share the fast links of intra_Bps (a node, or a rack).
     Where a chip has no fp8 or fp4 unit, its peak is that of the next wider type it has.
@@ -20,10 +25,11 @@ class Machine:
 
     memory_bytes: Real
     memory_Bps: Real
-    peak_32_flops: Real
     peak_16_flops: Real
-    peak_8_flops: Real
-    peak_4_flops: Real
+    reach_32_flops: Real
+    reach_16_flops: Real
+    reach_8_flops: Real
+    reach_4_flops: Real
     intra_Bps: Real
     domain_chips: Real
     inter_Bps: Real
@@ -39,15 +45,18 @@ def machine(
     """
     peaks = chip.peak_flops
     sixteen = peaks["bf16"] if "bf16" in peaks else chip.peak("fp16")
-    eight = peaks.get("fp8", sixteen)
+    reach_16 = chip.measured_flops.get("bf16", TYPICAL_REACH * sixteen)
+    eight = chip.measured_flops.get("fp8", TYPICAL_REACH * peaks.get("fp8", 0.0))
+    reach_8 = max(eight, reach_16)  # without an fp8 unit, or with one no faster, 16 bits serve
     rack = chip.domain_chips > chip.chips_per_node
     return Machine(
         memory_bytes=chip.memory_bytes,
         memory_Bps=chip.memory_Bps,
-        peak_32_flops=peaks.get("tf32", peaks.get("fp32", sixteen / 2)),
         peak_16_flops=sixteen,
-        peak_8_flops=eight,
-        peak_4_flops=peaks.get("fp4", eight),
+        reach_32_flops=TYPICAL_REACH * peaks.get("tf32", peaks.get("fp32", sixteen / 2)),
+        reach_16_flops=reach_16,
+        reach_8_flops=reach_8,
+        reach_4_flops=TYPICAL_REACH * peaks["fp4"] if "fp4" in peaks else reach_8,
         intra_Bps=chip.intra_Bps,
         domain_chips=float(chip.domain_chips if rack else chips_per_node or chip.domain_chips),
         inter_Bps=network_Bps or chip.inter_Bps,

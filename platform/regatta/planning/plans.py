@@ -67,7 +67,12 @@ def shard_ranks(plan: Plan) -> Real:
 
 def check(plan: Plan, shape: Shape) -> None:
     """Refuse one plan that cannot run this model. Raises: BadField naming the degree."""
-    _divides("dp x micro_batch", plan.dp * plan.micro_batch, "global_batch", plan.global_batch)
+    if micro_batches(plan) < 1:
+        right = plan.dp * plan.micro_batch
+        raise BadField(
+            "global_batch",
+            f"{plan.global_batch:g}; at least dp x micro_batch = {right:g} is right",
+        )
     if plan.pp * plan.vpp > shape.layers + 2:  # embedding and head may count as layers
         raise BadField("pp", f"pp x vpp = {plan.pp * plan.vpp:g} for {shape.layers:g} layers")
     if plan.vpp > 1 and plan.pp == 1:
@@ -77,7 +82,15 @@ def check(plan: Plan, shape: Shape) -> None:
         if not shape.experts:
             raise BadField("ep", f"{plan.ep:g} for a dense model; 1 is right")
         _divides("ep", plan.ep, "experts", shape.experts)
-        _divides("ep x etp", plan.ep * plan.etp, "tp x cp x dp", plan.tp * plan.cp * plan.dp)
+
+
+def check_split(plan: Plan) -> None:
+    """Refuse one plan whose parts do not come out even. Raises: BadField naming the part.
+
+    Tables of measured runs have such plans: rounded batches, recipes that changed.
+    """
+    _divides("dp x micro_batch", plan.dp * plan.micro_batch, "global_batch", plan.global_batch)
+    _divides("ep x etp", plan.ep * plan.etp, "tp x cp x dp", plan.tp * plan.cp * plan.dp)
 
 
 def _divides(name: str, degree: Real, total_name: str, total: Real) -> None:
@@ -88,14 +101,15 @@ def _divides(name: str, degree: Real, total_name: str, total: Real) -> None:
 def from_columns(row: Mapping[str, str]) -> Plan:
     """The plan that one row of a runs table describes; columns as in the reference of `predict`.
 
-    Empty degrees are 1; dp is what remains of n_gpus. Sequence parallelism is on with tp where
-    the row does not say, as in current Megatron recipes.
+    Empty degrees are 1, yet etp is tp where there is no ep; dp is what remains of n_gpus.
+    Sequence parallelism is on with tp where the row does not say, as in Megatron's recipes.
     Raises: BadField for a missing or impossible value.
     """
     n, batch = number(row, "n_gpus", least=1), number(row, "global_batch", least=1)
-    tp, pp, cp, ep, etp, vpp = (
-        number(row, name, default=1, least=1) for name in ("tp", "pp", "cp", "ep", "etp", "vpp")
+    tp, pp, cp, ep, vpp = (
+        number(row, name, default=1, least=1) for name in ("tp", "pp", "cp", "ep", "vpp")
     )
+    etp = number(row, "etp", default=1 if ep > 1 else tp, least=1)
     dp = n / (tp * pp * cp)
     if dp != int(dp):
         raise BadField("n_gpus", f"{n:g} is not a multiple of tp x pp x cp = {tp * pp * cp:g}")

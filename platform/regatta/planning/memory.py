@@ -1,0 +1,130 @@
+"""The peak memory of the fullest chip, as a breakdown that sums to the total.
+
+Weights, gradients and optimizer states by ZeRO stage (Rajbhandari 2020, section 3), activations by
+what backward needs (Korthikanti 2022, section 4, written out for grouped queries, gated
+feed-forwards and experts), micro-batches in flight by schedule (Narayanan 2021; the interleaved
+one holds 1 + (pp-1)/(pp vpp) as much, Korthikanti 2022, section 4.2.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regatta.planning import layers, plans, step
+from regatta.planning.constants import Constants
+from regatta.planning.layers import BYTES
+from regatta.planning.machines import Machine
+from regatta.planning.plans import Plan
+from regatta.planning.shapes import Real, Shape, attended_tokens, moe_layers
+
+ADAM_BYTES = 12.0  # master weight and two moments in 32 bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """total_bytes is what the fullest chip's device shows, the sum of the breakdown's parts.
+
+    fits: 1 where what must be held at once, without the allocator's slack, stays within the chip.
+    """
+
+    total_bytes: Real
+    breakdown: dict[str, Real]
+    fits: Real
+
+
+def peak(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Memory:
+    """Bytes at the peak, on the first or the last stage of the pipeline, whichever holds more."""
+    most, last_layers = step.stage_layers(shape, plan)
+    once, kept = layer_activations(shape, plan, k)
+    flying = in_flight(plan)
+    logits = k.logit_bytes * layers.tokens(shape, plan) * shape.vocab / plan.tp
+    alone = np.asarray(plan.pp) == 1
+    first = most * kept * flying + np.where(alone, logits, 0.0)
+    last = last_layers * kept * np.where(alone, flying, 1.0) + logits
+    on_last = last > first
+    states = state_bytes(shape, plan, k)
+    must: dict[str, Real] = {
+        **states,
+        "activations": np.where(on_last, last_layers, most)
+        * kept
+        * np.where(on_last & ~alone, 1.0, flying)
+        + once,
+        "logits": np.where(on_last | alone, logits, 0.0),
+        "framework": k.framework_bytes,
+    }
+    needed = sum(must.values())
+    parts: dict[str, Real] = {
+        **must,
+        "fragmentation": k.fragmentation * (needed - k.framework_bytes),
+    }
+    parts = dict(zip(parts, np.broadcast_arrays(*parts.values()), strict=True))
+    return Memory(
+        total_bytes=sum(parts.values()),
+        breakdown=parts,
+        fits=np.asarray(needed <= machine.memory_bytes, dtype=np.float64),
+    )
+
+
+def state_bytes(shape: Shape, plan: Plan, k: Constants) -> dict[str, Real]:
+    """Weights, gradients and optimizer states of the fullest stage, and FSDP's gathered layers."""
+    common, experts = step.stage_parameters(shape, plan)
+    stage = np.asarray(plan.zero_stage)
+    shards, replicas = plans.shard_ranks(plan), step.expert_replicas(plan)
+
+    def held(bytes_each: Real, from_stage: float) -> Real:
+        cut = stage >= from_stage
+        whole = common / np.where(cut, shards, 1.0) + experts / np.where(cut, replicas, 1.0)
+        return bytes_each * whole
+
+    trained = np.where(np.asarray(plan.frozen) > 0, step.FROZEN_SHARE, 1.0)
+    most, _ = step.stage_layers(shape, plan)
+    return {
+        "weights": held(BYTES, 3.0),
+        "gradients": held(k.gradient_copies * plan.grad_bytes, 2.0) * trained,
+        "optimizer": held(ADAM_BYTES, 1.0) * trained,
+        # The layer in use and the one that is prefetched, with its gradients (Zhao 2023).
+        "gathered": np.where(
+            stage >= 3, (2 * BYTES + plan.grad_bytes) * (common + experts) / most, 0.0
+        ),
+    }
+
+
+def in_flight(plan: Plan) -> Real:
+    """Micro-batches whose activations the first stage holds, in units of its layers."""
+    depth = np.minimum(plan.pp, np.maximum(1.0, plans.micro_batches(plan)))
+    extra = 1 + (plan.pp - 1) / (plan.pp * plan.vpp)
+    return np.where(np.asarray(plan.vpp) > 1, depth * extra, depth)
+
+
+def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Real]:
+    """Bytes needed once for a layer at work, and bytes that each layer keeps for its backward.
+
+    Full recomputation keeps a layer's input and needs the rest once; the selective kind does not
+    keep attention's matrices. Fused attention keeps no matrix at all, only 4 bytes a row.
+    """
+    T, tp, h = layers.tokens(shape, plan), plan.tp, shape.hidden
+    whole = T / layers.sequence_ranks(plan)
+    heads, kv = shape.heads / tp, shape.kv_heads / tp
+    q = heads * (shape.head_dim + shape.rope_dim)
+    latent = np.where(np.asarray(shape.kv_rank) > 0, shape.q_rank + shape.kv_rank, 0.0)
+    attention = T * (
+        BYTES * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
+        + 4 * heads
+    )
+    square = 5 * heads * T * attended_tokens(shape)  # softmax, dropout mask and its output
+    around = whole * h * (4 * BYTES + 2)  # inputs of norms and GEMMs, two dropout masks
+    moe = moe_layers(shape) / shape.layers
+    dense = T / tp * BYTES * shape.ffn_matrices * shape.ffn_hidden
+    shared = T / tp * BYTES * shape.ffn_matrices * shape.shared_ffn_hidden
+    each = BYTES * (2 * h + shape.ffn_matrices * shape.expert_ffn_hidden)
+    routed = T / tp * shape.top_k * each
+    ffn = dense * (1 - moe) + (shared + routed) * moe
+    matrices = np.where(np.asarray(k.fused_attention) > 0, 0.0, square)
+    small = k.activation_share * (attention + around + ffn)
+    full = np.asarray(plan.recompute) == plans.FULL
+    none = np.asarray(plan.recompute) == plans.NONE
+    kept = np.where(full, BYTES * whole * h, small + np.where(none, matrices, 0.0))
+    once = np.where(full, small + matrices, np.where(none, 0.0, matrices))
+    return once, kept

@@ -1,0 +1,141 @@
+"""Training runs as rows of a table: reading them, and predicting what they take.
+
+Only the columns of REQUIRED and OPTIONAL are read for a prediction: never an id, a source, a
+group, a name of a model or a note.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from regatta.hardware.catalogue import NoPeak, UnknownChip, find
+from regatta.planning import calibration, memory, plans, shapes, step
+from regatta.planning.calibration import Calibration
+from regatta.planning.constants import Constants
+from regatta.planning.machines import Machine, machine
+from regatta.planning.plans import Plan
+from regatta.planning.shapes import BadField, Real, Shape, number, stacked
+
+PUBLISHED = Path(__file__).parent / "data" / "published_runs.csv.gz"
+REQUIRED = (
+    *("id", "layers", "hidden", "heads", "ffn_hidden", "vocab", "seq_len"),
+    *("gpu", "n_gpus", "micro_batch", "global_batch"),
+)
+OPTIONAL = (
+    *("kv_heads", "head_dim", "gated_ffn", "experts", "top_k", "moe_ffn_hidden"),
+    *("shared_experts", "params_B", "tp", "pp", "vpp", "dp", "cp", "ep", "etp"),
+    *("sequence_parallel", "zero_stage", "zero_note", "recompute", "dtype", "task"),
+    *("gpus_per_node", "inter_net_GBps_per_gpu", "stack", "stack_release"),
+)
+STATED = ("none", "full", "selective")  # other words leave open what is recomputed
+
+
+class MissingColumns(ValueError):
+    """A table without columns that a prediction needs."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__(f"missing columns: {', '.join(columns)}")
+        self.columns = columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One row: what was trained, how, on what. open_recompute: 1 where the row does not say."""
+
+    shape: Shape
+    plan: Plan
+    machine: Machine
+    chip: str
+    stack: str
+    release: str
+    open_recompute: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """Arrays over runs. mfu: of the dense 16-bit peak; parts in seconds and in bytes."""
+
+    iteration_s: Real
+    model_flops_per_s: Real
+    mfu: Real
+    peak_bytes: Real
+    fits: Real
+    breakdown: dict[str, Real]
+    memory_breakdown: dict[str, Real]
+
+
+def rows(lines: Iterable[str]) -> list[dict[str, str]]:
+    """Rows of a CSV table. Raises: MissingColumns naming all that are missing."""
+    reader = csv.DictReader(lines)
+    if missing := [name for name in REQUIRED if name not in (reader.fieldnames or ())]:
+        raise MissingColumns(missing)
+    return list(reader)
+
+
+def published() -> list[dict[str, str]]:
+    """The shipped rows of measured runs; the README beside them says where they are from."""
+    with gzip.open(PUBLISHED, "rt", encoding="utf-8") as lines:
+        return rows(lines)
+
+
+def read(row: Mapping[str, str]) -> Run:
+    """The run that a row describes.
+
+    Raises: BadField naming the field that is missing, impossible or unknown.
+    """
+    shape, plan = shapes.from_columns(row), plans.from_columns(row)
+    plans.check(plan, shape)
+    try:
+        chip = find((row.get("gpu") or "").strip())
+        node = number(row, "gpus_per_node", default=0) or None
+        network = number(row, "inter_net_GBps_per_gpu", default=0) * 1e9 or None
+        here = machine(chip, chips_per_node=node, network_Bps=network)
+    except (UnknownChip, NoPeak) as error:
+        raise BadField("gpu", str(error)) from None
+    words = (row.get("recompute") or "").lower().split()
+    stated = (len(words) == 1 and words[0] in STATED) or words[:1] == ["full"]
+    return Run(
+        shape=shape,
+        plan=plan,
+        machine=here,
+        chip=chip.name,
+        stack=(row.get("stack") or "").strip(),
+        release=(row.get("stack_release") or "").strip(),
+        open_recompute=float(not stated),
+    )
+
+
+def predict(runs: Sequence[Run], constants: Calibration | None = None) -> Predicted:
+    """What each run takes, all in one pass over arrays. At least one run."""
+    shape = stacked([run.shape for run in runs])
+    plan = stacked([run.plan for run in runs])
+    here = stacked([run.machine for run in runs])
+    k = calibration.many(
+        calibration.constants(run.chip, run.stack, run.release, constants) for run in runs
+    )
+    open_recompute = np.array([run.open_recompute for run in runs])
+    times = step.step(shape, plan, here, k)
+    held = memory.peak(shape, settled(shape, plan, here, k, open_recompute), here, k)
+    rate = shapes.step_flops(shape, plan.global_batch) / times.iteration_s / plans.chips(plan)
+    return Predicted(
+        iteration_s=times.iteration_s,
+        model_flops_per_s=rate,
+        mfu=rate / here.peak_16_flops,
+        peak_bytes=held.total_bytes,
+        fits=held.fits,
+        breakdown=times.breakdown,
+        memory_breakdown=held.breakdown,
+    )
+
+
+def settled(shape: Shape, plan: Plan, here: Machine, k: Constants, open_recompute: Real) -> Plan:
+    """The plan with full recomputation where the row leaves it open and nothing less fits."""
+    fits = memory.peak(shape, plan, here, k).fits
+    full = (np.asarray(open_recompute) > 0) & (np.asarray(fits) == 0)
+    return replace(plan, recompute=np.where(full, plans.FULL, plan.recompute))
