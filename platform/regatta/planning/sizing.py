@@ -1,0 +1,261 @@
+"""Which chips, how many, by when and for how much: a training as a Pareto front of cost and date.
+
+For each kind of chip and count the best plan gives tokens a second; the rate of failures, the time
+of a checkpoint and of a recovery give the share of it that is kept; prices give the cost, rented
+and owned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from regatta.costs.tco import Ownership, tco
+from regatta.hardware.catalogue import Chip, NoPeak
+from regatta.planning.candidates import GIB, Candidate, best_plan
+from regatta.planning.goodput import STATE_BYTES_PER_WEIGHT, Goodput, goodput
+from regatta.planning.plans import DTYPES
+from regatta.planning.shapes import BadField, Shape, parameters
+
+FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
+
+
+class NoPlan(ValueError):
+    """Nothing meets the request; the message has the nearest miss and what would make it fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A kind of chip that may be used: for rent at a price, on own terms, or both.
+
+    counts: how many one may take; empty for one node and its doublings up to max_chips.
+    """
+
+    chip: Chip
+    usd_per_hour: float | None = None
+    own: Ownership | None = None
+    max_chips: int = 4096
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What is to be trained, by when and for how much.
+
+    global_batch: sequences a step. storage_Bps: of one checkpoint's writing, all chips together.
+    recovery_s: from a failure to the first new step. frozen: only adapters are trained.
+    Raises: BadField naming a field that is not above 0, or an unknown dtype.
+    """
+
+    shape: Shape
+    tokens: float
+    global_batch: int
+    deadline_days: float | None = None
+    budget_usd: float | None = None
+    dtype: str = "bf16"
+    storage_Bps: float = 10e9
+    recovery_s: float = 600.0
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "global_batch", "storage_Bps", "recovery_s"):
+            _positive(name, getattr(self, name))
+        for name in ("deadline_days", "budget_usd"):
+            if (value := getattr(self, name)) is not None:
+                _positive(name, value)
+        if self.dtype not in DTYPES:
+            raise BadField("dtype", f"{self.dtype!r} is none of {', '.join(DTYPES)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to do it. basis: `rent` or `own`; days from start to finish, failures included."""
+
+    chip: str
+    count: int
+    basis: str
+    usd_per_chip_hour: float
+    candidate: Candidate
+    goodput: Goodput
+    tokens_per_s: float
+    interruptions: float
+    days: float
+    cost_usd: float
+    capex_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """front: options that no other beats on both cost and date, fastest first.
+
+    balanced: of these, the least product of cost and days. unpriced: chips left out for want of a
+    price. misses: why a chip has no option at all, by its name.
+    """
+
+    options: tuple[Option, ...]
+    front: tuple[Option, ...]
+    cheapest: Option
+    fastest: Option
+    balanced: Option
+    unpriced: tuple[str, ...] = ()
+    misses: dict[str, str] = field(default_factory=dict)
+
+
+def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
+    """Every offer at every count, and the front of those that meet deadline and budget.
+
+    Raises: BadField if nothing is offered or a price is not above 0; NoPlan if nothing fits, or
+    nothing is in time and within the budget.
+    """
+    if not offers:
+        raise BadField("chips", "name at least one chip that may be used")
+    unpriced = tuple(o.chip.name for o in offers if o.usd_per_hour is None and o.own is None)
+    misses: dict[str, str] = {}
+    found = [option for offer in offers for option in _options(request, offer, misses)]
+    if not found:
+        raise NoPlan(_nothing_fits(offers, unpriced, misses))
+    in_time = [option for option in found if _meets(request, option)]
+    if not in_time:
+        raise NoPlan(_nothing_meets(request, found))
+    front = pareto(in_time)
+    return Sizing(
+        options=tuple(in_time),
+        front=front,
+        cheapest=min(front, key=lambda option: option.cost_usd),
+        fastest=min(front, key=lambda option: option.days),
+        balanced=min(front, key=lambda option: option.cost_usd * option.days),
+        unpriced=unpriced,
+        misses=misses,
+    )
+
+
+def pareto(options: Iterable[Option]) -> tuple[Option, ...]:
+    """Options, fastest first, each cheaper than all that are faster."""
+    front: list[Option] = []
+    for option in sorted(options, key=lambda option: (option.days, option.cost_usd)):
+        if not front or option.cost_usd < front[-1].cost_usd:
+            front.append(option)
+    return tuple(front)
+
+
+def counts(offer: Offer) -> Iterator[int]:
+    """One node, its doublings, and the most one may take if that is whole nodes.
+
+    Raises: BadField if not even one chip may be taken.
+    """
+    if offer.counts:
+        yield from offer.counts
+        return
+    most = offer.max_chips
+    if most < 1:
+        raise BadField("max_chips", f"{most} of {offer.chip.name}; at least 1 is right")
+    count = min(offer.chip.chips_per_node, most)
+    while count < most:
+        yield count
+        count *= 2
+    yield most
+
+
+def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterator[Option]:
+    """Options of one kind of chip; why there is none is put into misses."""
+    chip = offer.chip
+    if offer.usd_per_hour is not None:
+        _positive("price", offer.usd_per_hour)
+    elif offer.own is None:
+        return
+    why: list[str] = []
+    found = False
+    for count in counts(offer):
+        try:
+            candidate = best_plan(
+                *(request.shape, chip, count, request.global_batch),
+                dtype=request.dtype,
+                frozen=request.frozen,
+            )
+        except (BadField, NoPeak) as error:
+            why.append(str(error))
+            continue
+        if not candidate.fits:
+            need, room = candidate.peak_bytes / GIB, chip.memory_bytes / GIB
+            why.append(f"memory: {need:.0f} of {room:.0f} GiB on {count} {chip.name}")
+            continue
+        kept = _kept(request, chip, count)
+        if not kept.share:
+            why.append(f"goodput: {count} {chip.name} fail faster than they recover")
+            continue
+        found = True
+        yield from _priced(request, offer, candidate, kept)
+    if why and not found:
+        misses[chip.name] = why[-1]
+
+
+def _kept(request: Training, chip: Chip, count: int) -> Goodput:
+    """What failures leave: a checkpoint is all states, written at the storage's pace."""
+    per_weight = FROZEN_STATE_BYTES_PER_WEIGHT if request.frozen else STATE_BYTES_PER_WEIGHT
+    save_s = per_weight * float(parameters(request.shape)) / request.storage_Bps
+    return goodput(chips=count, mtbf_h=chip.mtbf_h, save_s=save_s, recovery_s=request.recovery_s)
+
+
+def _priced(
+    request: Training, offer: Offer, candidate: Candidate, kept: Goodput
+) -> Iterator[Option]:
+    count = candidate.count
+    tokens_per_s = request.global_batch * float(request.shape.seq_len) / candidate.iteration_s
+    seconds = request.tokens / tokens_per_s / kept.share
+    bases: list[tuple[str, float, float]] = []
+    if offer.usd_per_hour is not None:
+        bases.append(("rent", offer.usd_per_hour, 0.0))
+    if offer.own is not None:
+        owned = tco(count, offer.own)
+        bases.append(("own", owned.usd_per_chip_hour, owned.capex_usd))
+    for basis, usd, capex in bases:
+        yield Option(
+            chip=offer.chip.name,
+            count=count,
+            basis=basis,
+            usd_per_chip_hour=usd,
+            candidate=candidate,
+            goodput=kept,
+            tokens_per_s=tokens_per_s,
+            interruptions=seconds / kept.mtti_s,
+            days=seconds / 86_400,
+            cost_usd=count * usd * seconds / 3600,
+            capex_usd=capex,
+        )
+
+
+def _meets(request: Training, option: Option) -> bool:
+    deadline = request.deadline_days is None or option.days <= request.deadline_days
+    return deadline and (request.budget_usd is None or option.cost_usd <= request.budget_usd)
+
+
+def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: dict[str, str]) -> str:
+    if len(unpriced) == len(offers):
+        return f"price: none is known for {', '.join(unpriced)}; give one per chip and hour"
+    nearest = "; ".join(misses.values())
+    return f"no plan fits: {nearest}. More chips (max_chips), or chips with more memory, would"
+
+
+def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
+    """The option that misses by the smallest factor, and what each limit would have to be."""
+
+    def excess(option: Option) -> float:
+        late = option.days / (request.deadline_days or float("inf"))
+        return max(late, option.cost_usd / (request.budget_usd or float("inf")))
+
+    near = min(found, key=excess)
+    limits = []
+    if request.deadline_days is not None and near.days > request.deadline_days:
+        limits.append(f"deadline_days from {request.deadline_days:g} to {near.days:.1f}")
+    if request.budget_usd is not None and near.cost_usd > request.budget_usd:
+        limits.append(f"budget_usd from {request.budget_usd:,.0f} to {near.cost_usd:,.0f}")
+    return (
+        f"nothing is in time and within the budget; nearest is {near.count} {near.chip} "
+        f"({near.basis}): {near.days:.1f} days, {near.cost_usd:,.0f} USD. "
+        f"Raise {' and '.join(limits)}, or allow more or other chips"
+    )
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise BadField(name, f"{value:g} is out of range; a number above 0 is right")

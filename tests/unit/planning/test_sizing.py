@@ -1,0 +1,191 @@
+"""Sizing a training: the front is a front, costs add up, and refusals say what would do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regatta.costs.tco import Ownership, tco
+from regatta.hardware.catalogue import find
+from regatta.planning.hf import from_hf_config
+from regatta.planning.shapes import BadField
+from regatta.planning.sizing import NoPlan, Offer, Training, counts, pareto, size_training
+
+CONFIGS = Path(__file__).parents[2] / "data" / "hf"
+OWN = Ownership(chip_usd=30_000, chip_w=700)
+
+
+def shape(name="llama-3-8b"):
+    return from_hf_config(json.loads((CONFIGS / f"{name}.json").read_text()), seq_len=4096)
+
+
+def training(**changes):
+    return Training(**{"shape": shape(), "tokens": 1e11, "global_batch": 512} | changes)
+
+
+def rent(name, usd=2.0, **more):
+    return Offer(chip=find(name), usd_per_hour=usd, max_chips=more.pop("max_chips", 256), **more)
+
+
+SIZED = size_training(training(), [rent("H100", 2.95), rent("A100", 1.7), rent("MI300X", 3.0)])
+
+
+def test_no_option_of_the_front_is_beaten_on_both_cost_and_date():
+    for option in SIZED.front:
+        better = [
+            other
+            for other in SIZED.options
+            if other.cost_usd < option.cost_usd and other.days < option.days
+        ]
+        assert not better
+
+
+def test_every_option_off_the_front_is_beaten_by_one_on_it():
+    for option in SIZED.options:
+        assert any(
+            near.cost_usd <= option.cost_usd and near.days <= option.days for near in SIZED.front
+        )
+
+
+def test_cheapest_fastest_and_balanced_stand_on_the_front():
+    assert SIZED.cheapest.cost_usd == min(option.cost_usd for option in SIZED.options)
+    assert SIZED.fastest.days == min(option.days for option in SIZED.options)
+    product = SIZED.balanced.cost_usd * SIZED.balanced.days
+    assert product == min(option.cost_usd * option.days for option in SIZED.options)
+    assert all(o in SIZED.front for o in (SIZED.cheapest, SIZED.fastest, SIZED.balanced))
+
+
+@pytest.mark.parametrize("option", SIZED.front, ids=lambda option: f"{option.count}x{option.chip}")
+def test_cost_date_and_interruptions_follow_from_the_step(option):
+    steps = 1e11 / (512 * 4096)
+    seconds = steps * option.candidate.iteration_s / option.goodput.share
+    assert option.days == pytest.approx(seconds / 86_400)
+    assert option.cost_usd == pytest.approx(
+        option.count * option.usd_per_chip_hour * seconds / 3600
+    )
+    failures = option.count * seconds / 3600 / find(option.chip).mtbf_h
+    assert option.interruptions == pytest.approx(failures)
+    assert 0.5 < option.goodput.share < 1
+
+
+def test_tokens_per_dollar_are_those_of_the_worked_numbers():
+    """8 B on H100 at $2.50 and 9,500 tok/s a chip is $0.0731 per million tokens."""
+    (option,) = size_training(training(), [rent("H100", 2.5, counts=(64,))]).options
+    per_million = option.cost_usd / (1e11 / 1e6)
+    expected = 0.0731 * 9_500 / (option.tokens_per_s / 64) / option.goodput.share
+    assert per_million == pytest.approx(expected, rel=0.001)
+
+
+def test_owned_chips_stand_beside_rented_ones_at_their_total_cost():
+    offer = Offer(chip=find("H100"), usd_per_hour=2.95, own=OWN, counts=(64,))
+    rented, owned = size_training(training(), [offer]).options
+    assert (rented.basis, owned.basis) == ("rent", "own")
+    assert owned.usd_per_chip_hour == tco(64, OWN).usd_per_chip_hour
+    assert owned.capex_usd == 64 * 30_000 * 1.4
+    assert owned.days == rented.days
+
+
+def test_chips_without_a_price_are_told_and_left_out():
+    sized = size_training(training(), [rent("H100"), Offer(chip=find("Kunlun-P800"))])
+    assert sized.unpriced == ("Kunlun-P800",)
+    assert {option.chip for option in sized.options} == {"H100-80GB"}
+    with pytest.raises(NoPlan, match=r"^price: none is known for Kunlun-P800; give one per chip"):
+        size_training(training(), [Offer(chip=find("Kunlun-P800"))])
+
+
+def test_deadline_and_budget_hold_for_every_option():
+    limit = SIZED.balanced
+    request = training(deadline_days=limit.days, budget_usd=limit.cost_usd)
+    sized = size_training(request, [rent("H100", 2.95), rent("A100", 1.7), rent("MI300X", 3.0)])
+    assert all(o.days <= limit.days and o.cost_usd <= limit.cost_usd for o in sized.options)
+    assert limit in sized.front
+
+
+def test_what_cannot_be_in_time_tells_the_nearest_miss_and_what_would_do():
+    with pytest.raises(NoPlan) as refusal:
+        size_training(training(deadline_days=0.5, budget_usd=1_000), [rent("A100", max_chips=64)])
+    text = str(refusal.value)
+    assert "nearest is" in text
+    assert "Raise deadline_days from 0.5 to" in text
+    assert "budget_usd from 1,000 to" in text
+
+
+def test_raising_the_limits_as_told_makes_it_fit():
+    offers = [rent("H100", 2.95, counts=(64,))]
+    with pytest.raises(NoPlan, match=r"Raise deadline_days from 0.1 to"):
+        size_training(training(deadline_days=0.1), offers)
+    needed = size_training(training(), offers).fastest.days
+    assert size_training(training(deadline_days=needed), offers).options
+
+
+def test_a_model_that_fits_nowhere_tells_how_much_it_needs():
+    with pytest.raises(NoPlan, match=r"no plan fits: memory: \d+ of 24 GiB on 8 RTX-3090\. More"):
+        size_training(training(shape=shape("llama-2-70b")), [rent("RTX-3090", max_chips=8)])
+
+
+def test_a_chip_that_cannot_compute_in_the_format_is_told_with_the_one_it_can():
+    with pytest.raises(NoPlan, match=r"V100-32GB has no bf16 peak, it has fp16, fp32; use fp16"):
+        size_training(training(), [rent("V100")])
+    assert size_training(training(dtype="fp16"), [rent("V100")]).options
+
+
+def test_slow_storage_and_slow_recovery_cost_goodput():
+    share = SIZED.fastest.goodput.share
+    for worse in ({"storage_Bps": 1e8}, {"recovery_s": 36_000.0}):
+        (option,) = size_training(
+            training(**worse), [rent(SIZED.fastest.chip, counts=(SIZED.fastest.count,))]
+        ).options
+        assert option.goodput.share < share
+
+
+def test_clusters_that_never_recover_are_no_option():
+    with pytest.raises(NoPlan, match="goodput: 256 H100-80GB fail faster than they recover"):
+        size_training(training(recovery_s=1e9), [rent("H100", counts=(256,))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens": 0}, "tokens: 0 is out of range; a number above 0"),
+        ({"tokens": float("nan")}, "tokens: nan is out of range"),
+        ({"global_batch": -1}, "global_batch: -1 is out of range"),
+        ({"budget_usd": -5.0}, "budget_usd: -5 is out of range"),
+        ({"deadline_days": 0.0}, "deadline_days: 0 is out of range"),
+        ({"storage_Bps": 0.0}, "storage_Bps: 0 is out of range"),
+        ({"dtype": "int3"}, "dtype: 'int3' is none of fp32, fp16, bf16"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_by_field(changes, message):
+    with pytest.raises(BadField, match=message):
+        training(**changes)
+
+
+def test_offers_that_make_no_sense_are_refused_by_field():
+    with pytest.raises(BadField, match="chips: name at least one"):
+        size_training(training(), [])
+    with pytest.raises(BadField, match="max_chips: 0 of H100-80GB; at least 1"):
+        size_training(training(), [rent("H100", max_chips=0)])
+    with pytest.raises(BadField, match="price: -2 is out of range"):
+        size_training(training(), [rent("H100", -2.0)])
+
+
+@given(most=st.integers(1, 5_000))
+def test_counts_rise_by_doubling_from_a_node_to_the_most(most):
+    found = list(counts(rent("H100", max_chips=most)))
+    assert found == sorted(set(found))
+    assert found[-1] == most
+    assert found[0] == min(8, most)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(1, 1e6)), min_size=1, max_size=30))
+def test_a_front_falls_in_cost_as_it_rises_in_days(points):
+    options = [replace(SIZED.fastest, days=days, cost_usd=usd) for days, usd in points]
+    front = pareto(options)
+    assert [o.days for o in front] == sorted({o.days for o in front})
+    assert [o.cost_usd for o in front] == sorted({o.cost_usd for o in front}, reverse=True)
+    assert min(usd for _, usd in points) == front[-1].cost_usd
