@@ -91,3 +91,8 @@ def break_even_busy(own_usd_per_chip_hour: float, rent_usd_per_chip_hour: float)
     if rent_usd_per_chip_hour <= 0:
         raise ValueError(f"rent: a price above 0 is right, not {rent_usd_per_chip_hour}")
     return own_usd_per_chip_hour / rent_usd_per_chip_hour
+
+
+def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float, busy: float = 1.0) -> float:
+    """Of chips that together make so many tokens a second while they are busy."""
+    return useful_hour_usd(usd_per_hour, busy) / 3600 / tokens_per_s * 1e6

@@ -7,8 +7,10 @@ and owned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from typing import TypeVar
 
 from regatta.costs.tco import Ownership, tco
 from regatta.hardware.catalogue import Chip, NoPeak
@@ -16,6 +18,8 @@ from regatta.planning.candidates import GIB, Candidate, best_plan
 from regatta.planning.goodput import STATE_BYTES_PER_WEIGHT, Goodput, goodput
 from regatta.planning.plans import DTYPES
 from regatta.planning.shapes import BadField, Shape, parameters
+
+T = TypeVar("T")
 
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
@@ -59,10 +63,10 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("tokens", "global_batch", "storage_Bps", "recovery_s"):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for name in ("deadline_days", "budget_usd"):
             if (value := getattr(self, name)) is not None:
-                _positive(name, value)
+                positive(name, value)
         if self.dtype not in DTYPES:
             raise BadField("dtype", f"{self.dtype!r} is none of {', '.join(DTYPES)}")
 
@@ -117,7 +121,7 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
     in_time = [option for option in found if _meets(request, option)]
     if not in_time:
         raise NoPlan(_nothing_meets(request, found))
-    front = pareto(in_time)
+    front = pareto(in_time, time=lambda o: o.days, cost=lambda o: o.cost_usd)
     return Sizing(
         options=tuple(in_time),
         front=front,
@@ -129,11 +133,13 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
     )
 
 
-def pareto(options: Iterable[Option]) -> tuple[Option, ...]:
+def pareto(
+    options: Iterable[T], *, time: Callable[[T], float], cost: Callable[[T], float]
+) -> tuple[T, ...]:
     """Options, fastest first, each cheaper than all that are faster."""
-    front: list[Option] = []
-    for option in sorted(options, key=lambda option: (option.days, option.cost_usd)):
-        if not front or option.cost_usd < front[-1].cost_usd:
+    front: list[T] = []
+    for option in sorted(options, key=lambda option: (time(option), cost(option))):
+        if not front or cost(option) < cost(front[-1]):
             front.append(option)
     return tuple(front)
 
@@ -160,7 +166,7 @@ def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterato
     """Options of one kind of chip; why there is none is put into misses."""
     chip = offer.chip
     if offer.usd_per_hour is not None:
-        _positive("price", offer.usd_per_hour)
+        positive("price", offer.usd_per_hour)
     elif offer.own is None:
         return
     why: list[str] = []
@@ -202,13 +208,7 @@ def _priced(
     count = candidate.count
     tokens_per_s = request.global_batch * float(request.shape.seq_len) / candidate.iteration_s
     seconds = request.tokens / tokens_per_s / kept.share
-    bases: list[tuple[str, float, float]] = []
-    if offer.usd_per_hour is not None:
-        bases.append(("rent", offer.usd_per_hour, 0.0))
-    if offer.own is not None:
-        owned = tco(count, offer.own)
-        bases.append(("own", owned.usd_per_chip_hour, owned.capex_usd))
-    for basis, usd, capex in bases:
+    for basis, usd, capex in bases(offer, count):
         yield Option(
             chip=offer.chip.name,
             count=count,
@@ -222,6 +222,15 @@ def _priced(
             cost_usd=count * usd * seconds / 3600,
             capex_usd=capex,
         )
+
+
+def bases(offer: Offer, count: int) -> Iterator[tuple[str, float, float]]:
+    """Ways to have so many chips: `rent` or `own`, USD per chip and hour, USD of the purchase."""
+    if offer.usd_per_hour is not None:
+        yield "rent", offer.usd_per_hour, 0.0
+    if offer.own is not None:
+        owned = tco(count, offer.own)
+        yield "own", owned.usd_per_chip_hour, owned.capex_usd
 
 
 def _meets(request: Training, option: Option) -> bool:
@@ -240,8 +249,8 @@ def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
     """The option that misses by the smallest factor, and what each limit would have to be."""
 
     def excess(option: Option) -> float:
-        late = option.days / (request.deadline_days or float("inf"))
-        return max(late, option.cost_usd / (request.budget_usd or float("inf")))
+        late = option.days / (request.deadline_days or inf)
+        return max(late, option.cost_usd / (request.budget_usd or inf))
 
     near = min(found, key=excess)
     limits = []
@@ -256,6 +265,8 @@ def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
     )
 
 
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise BadField(name, f"{value:g} is out of range; a number above 0 is right")
+def positive(name: str, value: float, most: float = inf) -> None:
+    """Refuse what is not above 0, finite and at most `most`. Raises: BadField naming it."""
+    if not 0 < value <= most or value == inf:
+        limit = "" if most == inf else f" and up to {most:g}"
+        raise BadField(name, f"{value:g} is out of range; a number above 0{limit} is right")

@@ -185,7 +185,7 @@ def test_counts_rise_by_doubling_from_a_node_to_the_most(most):
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(1, 1e6)), min_size=1, max_size=30))
 def test_a_front_falls_in_cost_as_it_rises_in_days(points):
     options = [replace(SIZED.fastest, days=days, cost_usd=usd) for days, usd in points]
-    front = pareto(options)
+    front = pareto(options, time=lambda o: o.days, cost=lambda o: o.cost_usd)
     assert [o.days for o in front] == sorted({o.days for o in front})
     assert [o.cost_usd for o in front] == sorted({o.cost_usd for o in front}, reverse=True)
     assert min(usd for _, usd in points) == front[-1].cost_usd

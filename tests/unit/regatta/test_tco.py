@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regatta.costs.tco import Ownership, break_even_busy, tco, useful_hour_usd
+from regatta.costs.tco import (
+    Ownership,
+    break_even_busy,
+    tco,
+    usd_per_million_tokens,
+    useful_hour_usd,
+)
 
 WORKED = Ownership(
     chip_usd=35_000,
@@ -60,3 +66,14 @@ def test_nothing_is_written_off_in_no_time_and_no_chips_cost_nothing():
         tco(0, WORKED)
     with pytest.raises(ValueError, match=r"^busy: a share"):
         useful_hour_usd(2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("usd_per_hour", "tokens_per_s", "busy", "usd"),
+    [(2.5, 9_500, 1.0, 0.0731), (2.5, 2_500, 1.0, 0.278), (2.5, 2_500, 0.2, 1.389)],
+)
+def test_a_million_tokens_cost_by_rate_and_by_how_busy_the_chips_are(
+    usd_per_hour, tokens_per_s, busy, usd
+):
+    found = usd_per_million_tokens(usd_per_hour, tokens_per_s, busy)
+    assert found == pytest.approx(usd, rel=0.002)
