@@ -7,9 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user
-from django.db import connection
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import translation
@@ -74,7 +72,9 @@ def event_stream(request: PortalRequest, job: Job) -> StreamingHttpResponse:
     Raises: Refused for a place that is none.
     """
     number, byte = _place(request, job)
-    events = _events(request, live.follow(job.pk, number=number, byte=byte))
+    # Asked here: the stream itself runs in the event loop, where no request has set a language.
+    language = translation.get_language()
+    events = _events(_watcher(request), language, live.follow(job.pk, number=number, byte=byte))
     response = StreamingHttpResponse(events, content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # a proxy shall not collect events
@@ -93,10 +93,9 @@ def _place(request: HttpRequest, job: Job) -> tuple[int, int]:
     return int(number), int(byte)
 
 
-async def _events(request: PortalRequest, news: AsyncIterator[News]) -> AsyncIterator[bytes]:
-    # Else each stream would hold one till its end; looked up in the thread that owns it.
-    await sync_to_async(lambda: connection.close())()
-    may_watch, language = _watcher(request), translation.get_language()
+async def _events(
+    may_watch: Callable[[], bool], language: str | None, news: AsyncIterator[News]
+) -> AsyncIterator[bytes]:
     checked_s = time.monotonic()
     yield b": hello\n\n"
     try:
@@ -162,7 +161,6 @@ def _watcher(request: PortalRequest) -> Callable[[], bool]:
 
 async def log_bytes(attempt_id: int) -> AsyncIterator[bytes]:
     """An attempt's kept log in bounded pieces, none of which parts a character."""
-    await sync_to_async(lambda: connection.close())()
     at = 0
     while some := await live.in_thread(lambda start=at: logs.pieces(attempt_id, after=start)):  # type: ignore[misc]
         yield b"".join(piece.data for piece in some)

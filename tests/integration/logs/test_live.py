@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import pytest
 from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from django.db import connections, transaction
 from django.test import AsyncClient
 from jobs import World, a_cluster_of, a_job, the_attempt
@@ -16,6 +17,7 @@ from people import a_team, a_token, bearer, owner_of
 
 from apps.accounts import services as people
 from apps.accounts.models import ApiToken
+from apps.http.handler import Handler
 from apps.jobs import live, log_views, logs
 from apps.jobs.live import Moved, Over, Quiet, Text
 from apps.jobs.log_models import Log
@@ -244,6 +246,27 @@ async def test_the_page_streams_state_log_and_end():
     assert (state, block["state"], block["attempt"]) == ("state", "succeeded", 1)
     assert log == ("log", "1:7", {"attempt": 1, "from": 0, "to": 7, "text": "a\x00\ufffd<b>\n"})
     assert last == ("end", None, {"log_ending": "complete", "message": "complete"})
+
+
+async def test_a_stream_speaks_the_language_of_its_request():
+    attempt = await a_watched_attempt()
+    await in_db(end)(attempt)
+    secret = await in_db(a_token)(await team_of(attempt))
+    asked = {
+        "Host": "127.0.0.1",
+        "Authorization": f"Bearer {secret}",
+        "Accept-Language": "zh-hans",
+    }
+    headers = [(name.lower().encode(), value.encode()) for name, value in asked.items()]
+    path = f"/api/v1/jobs/{attempt.job_id}/logs/stream"
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+    asking = ApplicationCommunicator(Handler(), scope | {"query_string": b""})
+    await asking.send_input({"type": "http.request"})
+    told = b""
+    while b"event: end" not in told:
+        told += (await asking.receive_output(timeout=10)).get("body", b"")
+    assert json.loads(told.rpartition(b"data: ")[2])["message"] == "完整"
+    await asking.wait(timeout=10)
 
 
 async def test_the_end_of_a_stream_says_that_its_log_is_cut():
