@@ -249,7 +249,7 @@ def prune() -> None:
     NodeMinute.objects.filter(minute__lt=Now() - MINUTES_KEPT).delete()
     streams = TelemetryStream.objects.values_list("attempt_id", flat=True)
     silent = streams.annotate(last=Max("last_at")).filter(last__lt=Now() - METRICS_KEPT)
-    attempts = list(silent[:_ATTEMPTS_AT_ONCE])
-    with transaction.atomic():
-        MetricPoint.objects.filter(attempt_id__in=attempts).delete()
-        TelemetryStream.objects.filter(attempt_id__in=attempts).delete()
+    for attempt_id in list(silent[:_ATTEMPTS_AT_ONCE]):
+        with transaction.atomic():  # one by one: what is done stays, should the pass be cut off
+            MetricPoint.objects.filter(attempt_id=attempt_id).delete()
+            TelemetryStream.objects.filter(attempt_id=attempt_id).delete()
