@@ -83,7 +83,8 @@ class FolderStore:
 
     def addresses(self) -> Iterator[str]:
         """Of every object that is kept."""
-        return (place.name for place in self._root.glob("[0-9a-f][0-9a-f]/*"))
+        names = (place.name for place in self._root.glob("[0-9a-f][0-9a-f]/*"))
+        return filter(_ADDRESS.fullmatch, names)  # a file system may leave files of its own
 
     def drop_drafts(self, *, older_than_s: float) -> None:
         """Drop what a process was killed over while it came in."""

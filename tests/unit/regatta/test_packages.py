@@ -227,6 +227,14 @@ def test_an_object_is_kept_by_what_it_is_and_once(tmp_path):
     assert files_under(tmp_path) == [address]
 
 
+def test_what_a_file_system_leaves_beside_an_object_is_none(tmp_path):
+    store = FolderStore(tmp_path)
+    with store.receive([b"abc"], max_bytes=3) as draft:
+        address = store.keep(draft)
+    store.local_path(address).with_name(".nfs00000001").touch()
+    assert list(store.addresses()) == [address]
+
+
 def test_a_draft_that_was_not_kept_leaves_nothing(tmp_path):
     with FolderStore(tmp_path).receive([b"abc"], max_bytes=3):
         pass
