@@ -67,7 +67,7 @@ def _ours(attempt: Attempt) -> dict[str, str]:
     outputs = Path(settings.REGATTA_HOME) / "outputs" / attempt.handle
     outputs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     outputs.mkdir(exist_ok=True)
-    tried = range(attempt.number - 1, max(0, attempt.number - _EARLIER), -1)
+    tried = range(attempt.number - 1, max(0, attempt.number - 1 - _EARLIER), -1)
     earlier = [str(outputs.with_name(f"job-{attempt.job_id}-a{number}")) for number in tried]
     return {
         "REGATTA_URL": settings.REGATTA_URL,
