@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from regatta.cli import plan_size
+
 app = typer.Typer(help="Predict, search and size training runs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -20,6 +22,9 @@ def predict(
 ) -> None:
     """Predict step time and peak memory of every run in a table."""
     _call("plan_predict", runs=runs, as_json=as_json)
+
+
+app.command("size", epilog=plan_size.EXAMPLE)(plan_size.size)
 
 
 def _call(module: str, **options: Any) -> None:

@@ -85,14 +85,18 @@ def _space(shape: Shape, chip: Chip, count: int, global_batch: int) -> Plan:
     columns = _grid(count, chip.chips_per_node, cp_most, int(shape.experts))
     tp, pp, cp, ep, vpp, mb, zero, recompute = columns
     dp = count // (tp * pp * cp)
-    keep = (dp * tp * pp * cp == count) & (global_batch % np.maximum(dp * mb, 1) == 0)
-    keep &= (heads % tp == 0) & (pp * vpp <= layers)
+    keep = (dp * tp * pp * cp == count) & (heads % tp == 0) & (pp * vpp <= layers)
     keep &= (vpp == 1) | ((pp > 1) & (layers % (pp * vpp) == 0))
-    keep &= ((zero < 3) | (pp == 1)) & ((pp == 1) | (global_batch >= dp * mb * pp))
-    keep &= (dp * cp * tp) % ep == 0
+    keep &= ((zero < 3) | (pp == 1)) & ((dp * cp * tp) % ep == 0)
+    least = int((dp * mb)[keep].min())
+    keep &= (global_batch % np.maximum(dp * mb, 1) == 0) & (
+        (pp == 1) | (global_batch >= dp * mb * pp)  # a pipeline that is never full is no plan
+    )
     if not keep.any():
         raise BadField(
-            "global_batch", f"{global_batch} divides in no way over {count} {chip.name}"
+            "global_batch",
+            f"{global_batch} divides in no way over {count} {chip.name}; "
+            f"a multiple of {least} is right",
         )
     tp, pp, cp, ep, vpp, mb, zero, recompute, dp = (
         column[keep].astype(np.float64) for column in (*columns, dp)

@@ -31,6 +31,7 @@ from regatta.planning.sizing import NoPlan, Offer, bases, pareto, positive
 
 GIB = 2**30
 SPLITS = (1, 2, 4, 8, 16, 32, 64)
+WORTH = 0.05  # of the time of a request: what a dearer fleet must save to be listed
 MOST_SEQUENCES = 2048  # per replica at once: what schedulers of today allow by themselves
 
 
@@ -110,7 +111,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """front: fleets that no other beats on both cost and time of a request, fastest first."""
+    """front: fleets, fastest first, that save WORTH of a request's time on any cheaper one."""
 
     options: tuple[Fleet, ...]
     front: tuple[Fleet, ...]
@@ -139,7 +140,7 @@ def size_serving(load: Load, offers: Sequence[Offer]) -> Serving:
     good = [fleet for fleet in found if _excess(load, fleet) <= 1]
     if not good:
         raise NoPlan(_nothing_meets(load, min(found, key=lambda fleet: _excess(load, fleet))))
-    front = pareto(good, time=lambda f: f.request_s, cost=lambda f: f.usd_per_hour)
+    front = pareto(good, time=lambda f: f.request_s, cost=lambda f: f.usd_per_hour, gain=WORTH)
     return Serving(
         options=tuple(good),
         front=front,
@@ -160,14 +161,16 @@ def _fleets(load: Load, offer: Offer, misses: list[str]) -> Iterator[Fleet]:
     elif offer.own is None:
         return
     smallest = ""
-    held = False
+    held: set[str] = set()
     for replica in _replicas(load, chip, offer.max_chips):
+        if replica.tp > chip.domain_chips and replica.quantization.name in held:
+            continue  # out of the fast links only when the model does not fit within
         most = min(max_batch(replica, load.prompt_tokens + load.output_tokens), MOST_SEQUENCES)
         if most < 1:
             need, room = weight_bytes(replica) / GIB, chip.memory_bytes / GIB
             smallest = f"memory: {need:.0f} of {room:.0f} GiB on each of {replica.tp} {chip.name}"
             continue
-        held = True
+        held.add(replica.quantization.name)
         yield from _loaded(load, offer, replica, _batches(most))
     if smallest and not held:
         misses.append(smallest)

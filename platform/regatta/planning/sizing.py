@@ -19,6 +19,8 @@ from regatta.planning.goodput import STATE_BYTES_PER_WEIGHT, Goodput, goodput
 from regatta.planning.plans import DTYPES
 from regatta.planning.shapes import BadField, Shape, parameters
 
+MOST_CHIPS = 131_072  # up to which one looks for what would fit
+
 T = TypeVar("T")
 
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
@@ -134,14 +136,21 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
 
 
 def pareto(
-    options: Iterable[T], *, time: Callable[[T], float], cost: Callable[[T], float]
+    options: Iterable[T],
+    *,
+    time: Callable[[T], float],
+    cost: Callable[[T], float],
+    gain: float = 0.0,
 ) -> tuple[T, ...]:
-    """Options, fastest first, each cheaper than all that are faster."""
+    """Options, fastest first, each cheaper than all that are faster.
+
+    gain: the share of time by which a dearer option must be faster to be worth its place.
+    """
     front: list[T] = []
-    for option in sorted(options, key=lambda option: (time(option), cost(option))):
-        if not front or cost(option) < cost(front[-1]):
+    for option in sorted(options, key=lambda option: (cost(option), time(option))):
+        if not front or time(option) < time(front[-1]) * (1 - gain):
             front.append(option)
-    return tuple(front)
+    return tuple(reversed(front))
 
 
 def counts(offer: Offer) -> Iterator[int]:
@@ -182,12 +191,14 @@ def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterato
             why.append(str(error))
             continue
         if not candidate.fits:
-            need, room = candidate.peak_bytes / GIB, chip.memory_bytes / GIB
-            why.append(f"memory: {need:.0f} of {room:.0f} GiB on {count} {chip.name}")
+            why.append(_too_large(request, chip, candidate))
             continue
         kept = _kept(request, chip, count)
         if not kept.share:
-            why.append(f"goodput: {count} {chip.name} fail faster than they recover")
+            why.append(
+                f"goodput: {count} {chip.name} fail faster than they recover; "
+                "a shorter recovery_s, faster storage or fewer chips would do"
+            )
             continue
         found = True
         yield from _priced(request, offer, candidate, kept)
@@ -238,11 +249,30 @@ def _meets(request: Training, option: Option) -> bool:
     return deadline and (request.budget_usd is None or option.cost_usd <= request.budget_usd)
 
 
+def _too_large(request: Training, chip: Chip, candidate: Candidate) -> str:
+    """The memory that lacks, and the count of such chips that would do."""
+    need, room = candidate.peak_bytes / GIB, chip.memory_bytes / GIB
+    text = f"memory: {need:.0f} of {room:.0f} GiB on {candidate.count} {chip.name}"
+    count = candidate.count * 2
+    while count <= MOST_CHIPS:
+        try:
+            larger = best_plan(
+                *(request.shape, chip, count, request.global_batch),
+                dtype=request.dtype,
+                frozen=request.frozen,
+            )
+        except BadField:
+            break
+        if larger.fits:
+            return f"{text}; {count} of them would do"
+        count *= 2
+    return f"{text}; chips with more memory would do"
+
+
 def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: dict[str, str]) -> str:
     if len(unpriced) == len(offers):
         return f"price: none is known for {', '.join(unpriced)}; give one per chip and hour"
-    nearest = "; ".join(misses.values())
-    return f"no plan fits: {nearest}. More chips (max_chips), or chips with more memory, would"
+    return "no plan fits. " + ". ".join(misses.values())
 
 
 def _nothing_meets(request: Training, found: Sequence[Option]) -> str:

@@ -52,7 +52,9 @@ def test_long_sequences_are_split_over_chips():
 
 
 def test_a_batch_that_no_split_divides_is_refused():
-    with pytest.raises(BadField, match=r"^global_batch: 7 divides in no way over 24 H100-80GB"):
+    with pytest.raises(
+        BadField, match=r"^global_batch: 7 divides in no way over 24 H100-80GB; a multiple of 3"
+    ):
         best_plan(shape("llama-3-8b"), find("H100"), 24, 7, dtype="bf16")
 
 

@@ -51,7 +51,8 @@ def test_no_fleet_of_the_front_is_beaten_on_both_cost_and_time():
             if other.usd_per_hour < fleet.usd_per_hour and other.request_s < fleet.request_s
         ]
     assert SIZED.cheapest.usd_per_hour == min(f.usd_per_hour for f in SIZED.options)
-    assert SIZED.fastest.request_s == min(f.request_s for f in SIZED.options)
+    quickest = min(f.request_s for f in SIZED.options)
+    assert quickest <= SIZED.fastest.request_s <= quickest / 0.95
     assert SIZED.balanced in SIZED.front
 
 

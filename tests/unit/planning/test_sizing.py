@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,9 +125,15 @@ def test_raising_the_limits_as_told_makes_it_fit():
     assert size_training(training(deadline_days=needed), offers).options
 
 
-def test_a_model_that_fits_nowhere_tells_how_much_it_needs():
-    with pytest.raises(NoPlan, match=r"no plan fits: memory: \d+ of 24 GiB on 8 RTX-3090\. More"):
-        size_training(training(shape=shape("llama-2-70b")), [rent("RTX-3090", max_chips=8)])
+def test_a_model_that_fits_nowhere_tells_how_much_it_needs_and_what_would_do():
+    request = training(shape=shape("llama-2-70b"))
+    with pytest.raises(NoPlan) as refusal:
+        size_training(request, [rent("RTX-3090", max_chips=8)])
+    said = r"no plan fits. memory: \d+ of 24 GiB on 8 RTX-3090; (\d+) of them would do"
+    count = int(re.fullmatch(said, str(refusal.value))[1])
+    assert size_training(request, [rent("RTX-3090", counts=(count,))]).options
+    with pytest.raises(NoPlan):
+        size_training(request, [rent("RTX-3090", counts=(count // 2,))])
 
 
 def test_a_chip_that_cannot_compute_in_the_format_is_told_with_the_one_it_can():
@@ -189,3 +197,6 @@ def test_a_front_falls_in_cost_as_it_rises_in_days(points):
     assert [o.days for o in front] == sorted({o.days for o in front})
     assert [o.cost_usd for o in front] == sorted({o.cost_usd for o in front}, reverse=True)
     assert min(usd for _, usd in points) == front[-1].cost_usd
+    assert min(days for days, _ in points) == front[0].days
+    worth = pareto(options, time=lambda o: o.days, cost=lambda o: o.cost_usd, gain=0.1)
+    assert all(a.days < 0.9 * b.days for a, b in pairwise(worth))
