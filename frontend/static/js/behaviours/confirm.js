@@ -15,6 +15,7 @@ export function mount(element) {
     dialog.addEventListener("close", () => {
       sure = dialog.returnValue === "yes";
       if (sure) element.requestSubmit(submitter);
+      sure = false; // the page may be come back to as it was left
     }, { once: true });
     dialog.showModal();
   });
