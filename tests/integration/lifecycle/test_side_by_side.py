@@ -48,7 +48,7 @@ def test_who_is_slow_is_left_behind_and_heard_when_it_fails(caplog):
         go_on.wait(30)
         raise ValueError("too late")
 
-    each([0, 1], work, at_once=2, wait_s=0.1)
+    each([0, 1], work, at_once=2, wait_s=0.5)
     assert quick == [1]
     with caplog.at_level(logging.ERROR):
         go_on.set()
