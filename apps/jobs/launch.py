@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from apps.accounts import vault
 from apps.clusters import selectors as clusters
 from apps.jobs import selectors
 from apps.jobs.models import Attempt, Job
+from apps.jobs.packages import name_of
 from regatta.lifecycle.attempt import Launch
 
 _EARLIER = 20  # attempts whose outputs a later one is told of
@@ -31,6 +33,7 @@ def launch_of(attempt: Attempt) -> Launch:
     runtime_env = {key: value for key, value in job.runtime_env.items() if key != "env_vars"}
     if job.package:
         runtime_env["working_dir"] = f"gcs://{job.package.name}"
+    runtime_env, packages = _brought(job, runtime_env)
     runtime_env["env_vars"] = {**job.env, **_secrets(job), **_ours(attempt), **_rays(job)}
     return Launch(
         handle=handle,
@@ -42,7 +45,7 @@ def launch_of(attempt: Attempt) -> Launch:
             "regatta_created_at": attempt.created_at.isoformat(),
         },
         entrypoint_resources=job.entrypoint_resources,
-        packages=_packages(job, runtime_env),
+        packages=packages,
     )
 
 
@@ -85,10 +88,26 @@ def _rays(job: Job) -> dict[str, str]:
     return {"RAY_API_SERVER_ADDRESS": found.address} if found else {}
 
 
-def _packages(job: Job, runtime_env: dict[str, Any]) -> dict[str, Path]:
+def _brought(job: Job, runtime_env: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The environment by the names that a cluster shall know packages by, and their files.
+
+    A zip file is named by its content there: a cluster keeps what a name once stood for, though
+    the package was deleted and another came by its name.
+    Raises: InputMissing.
+    """
     names = selectors.packages_named(runtime_env)
     kept = {package.name: package.sha256 for package in selectors.packages_by_name(job, names)}
+    if job.package and kept.get(job.package.name) != job.package.sha256:
+        raise InputMissing(f"package {job.package.name}")
     try:
-        return {name: selectors.store().local_path(kept[name]) for name in names}
+        there = {name: name_of(kept[name]) if name.endswith(".zip") else name for name in names}
+        files = {there[name]: selectors.store().local_path(kept[name]) for name in names}
     except (KeyError, FileNotFoundError) as error:
         raise InputMissing(f"package {error}") from error
+    uris = {f"gcs://{name}": f"gcs://{known}" for name, known in there.items()}
+    said = dict(runtime_env)
+    if said.get("working_dir") in uris:
+        said["working_dir"] = uris[said["working_dir"]]
+    if modules := said.get("py_modules"):
+        said["py_modules"] = [uris.get(str(uri), uri) for uri in modules]
+    return said, files

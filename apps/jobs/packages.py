@@ -70,7 +70,7 @@ def keep(upload: Checked, *, team: Team, actor: str, name: str = "") -> tuple[Pa
     Raises: Refused.
     """
     draft, facts = upload.draft, upload.facts
-    name = name or f"{PREFIX}{draft.sha256[:40]}.zip"
+    name = name or name_of(draft.sha256)
     hold()
     if found := selectors.packages(team).filter(name=name).first():
         return found, False
@@ -91,6 +91,11 @@ def keep(upload: Checked, *, team: Team, actor: str, name: str = "") -> tuple[Pa
         selectors.store().keep(draft)
         audit(team=team, actor=actor, action="package.upload", subject=name)
     return package, new
+
+
+def name_of(sha256: str) -> str:
+    """The name of a package by its content, as Ray's clients name theirs."""
+    return f"{PREFIX}{sha256[:40]}.zip"
 
 
 def save_package(

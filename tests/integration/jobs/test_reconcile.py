@@ -9,9 +9,10 @@ import pytest
 from django.db import IntegrityError, InternalError, connection, transaction
 from django.db.models.functions import Now
 from jobs import World, a_cluster_of, a_job, states, the_attempt, told
+from packages import a_zip
 
 from apps.costs.models import Meter
-from apps.jobs import reconcile, secrets, selectors, services
+from apps.jobs import packages, reconcile, secrets, selectors, services
 from apps.jobs.models import Attempt, Job
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import (
@@ -344,6 +345,32 @@ def test_a_secret_deleted_meanwhile_ends_the_attempt_and_says_which(world):
     world.sweep(2)
     assert told(job) == ("failed", "input_missing")
     assert the_attempt().evidence["message"] == "secret hf"
+
+
+def test_a_package_by_the_name_of_a_deleted_one_is_another_to_the_cluster(world):
+    cluster, launches = a_cluster_of(), world.launcher.launches
+
+    def upload(content):
+        packed = a_zip(("main.py", content))
+        return packages.save_package([packed], team=cluster.team, actor="test", name="mine.zip")[0]
+
+    first = upload(b"print(1)")
+    env = {"py_modules": ["gcs://mine.zip", "s3://theirs.zip"]}
+    job = a_job(cluster, package="mine.zip", runtime_env=env)
+    world.sweep(1)
+    launch, known = launches[f"job-{job.pk}-a1"], packages.name_of(first.sha256)
+    assert launch.runtime_env["working_dir"] == f"gcs://{known}"
+    assert launch.runtime_env["py_modules"] == [f"gcs://{known}", "s3://theirs.zip"]
+    assert list(launch.packages) == [known]
+    world.launcher.put(f"job-{job.pk}-a1", Seen.FAILED)
+    world.sweep(2)
+    packages.delete_package(first, actor="test")
+    second = upload(b"print(2)")
+    services.retry_job(job, actor="test")
+    again = a_job(cluster, package="mine.zip")
+    world.sweep(2)
+    assert told(job) == ("failed", "input_missing")
+    assert list(launches[f"job-{again.pk}-a1"].packages) == [packages.name_of(second.sha256)]
 
 
 def test_a_start_brings_what_the_job_asked_for_and_tells_it_who_it_is(world, settings):
