@@ -58,9 +58,9 @@ QUANTIZATIONS = {
 class ServingConstants:
     """What software reaches of the physical limits, fitted on published measurements.
 
-    On a random half of the groups (model, chip, source) of tests/data/serving_measurements.csv,
-    238 rows of NVIDIA's TensorRT-LLM tables, by least squares of log throughput shrunk to round
-    priors; errors on the other half stand in docs/reference/plan-size.md.
+    On a random half of the groups (model, chip, source) of NVIDIA's TensorRT-LLM tables, 238 rows
+    of tests/data/serving_measurements.csv, by least squares of log throughput shrunk to round
+    priors; errors on the other half and on Intel's rows stand in docs/reference/plan-size.md.
     """
 
     gemm: float = 0.60  # of the 16-bit peak, in large GEMMs

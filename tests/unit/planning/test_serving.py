@@ -90,7 +90,7 @@ with (DATA / "serving_measurements.csv").open() as file:
 
 def test_published_throughputs_are_met_within_an_eighth_on_average():
     wrong = np.abs([e for _, e in ROWS])
-    assert len(ROWS) == 238
+    assert len(ROWS) == 250
     assert wrong.mean() < 0.125
     assert np.median(wrong) < 0.09
     assert np.quantile(wrong, 0.9) < 0.28
@@ -101,10 +101,18 @@ def test_releases_since_2025_are_met_within_a_tenth():
         source: np.mean([abs(e) for _, e in rows])
         for source, rows in groupby(ROWS, key=lambda item: item[0]["source"])
     }
-    old, older, _, current = by_source.values()
+    old, older, _, current, _ = by_source.values()
     assert current < 0.1
     # Kernels of 2023 read grouped keys once per query head, which no current software does.
     assert max(old, older) < 0.25
+
+
+def test_a_vendor_that_nothing_was_fitted_on_is_met_too():
+    """Intel's figures of Gaudi 2; one row of twelve, four chips slower than two, is 89 % off."""
+    wrong = np.abs([e for row, e in ROWS if row["chip"] == "Gaudi2"])
+    assert len(wrong) == 12
+    assert np.median(wrong) < 0.12
+    assert wrong.mean() < 0.18
 
 
 @pytest.mark.parametrize(
@@ -125,18 +133,22 @@ def test_single_measurements(model, chip, tp, quantization, prompt, output, meas
 
 @pytest.mark.parametrize(
     ("model", "chip", "quantization", "tp", "measured_ms"),
-    [  # TensorRT-LLM 0.5, first token of one prompt of 2,048 tokens
+    [  # TensorRT-LLM 0.5, first token of one prompt of 2,048 tokens; nothing was fitted on these
         ("gpt-j-6b", "H100-80GB", "fp8", 1, 29),
+        ("llama-2-7b", "H100-80GB", "fp8", 1, 36),
+        ("llama-2-70b", "H100-80GB", "fp8", 4, 109),
+        ("falcon-180b", "H100-80GB", "fp8", 8, 205),
+        ("gpt-j-6b", "L40S", "fp8", 1, 71),
         ("llama-2-7b", "L40S", "fp8", 1, 73),
+        ("gpt-j-6b", "A100-80GB", "fp16", 1, 129),
         ("llama-2-7b", "A100-80GB", "fp16", 1, 133),
         ("llama-2-70b", "A100-80GB", "fp16", 4, 377),
         ("falcon-180b", "A100-80GB", "fp16", 8, 509),
     ],
 )
-def test_first_tokens_are_met_within_two_fifths(model, chip, quantization, tp, measured_ms):
-    """Not fitted; one prompt of an old release, so that only the order is asked for."""
+def test_first_tokens_are_met_within_a_quarter(model, chip, quantization, tp, measured_ms):
     seconds = prefill_s(replica(model, chip, tp, quantization), 2048)
-    assert seconds * 1000 == pytest.approx(measured_ms, rel=0.4)
+    assert seconds * 1000 == pytest.approx(measured_ms, rel=0.25)
 
 
 def test_bytes_of_weights_and_cache_by_hand():
