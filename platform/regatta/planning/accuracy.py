@@ -27,7 +27,7 @@ CLEAN = (  # research sources whose configurations are complete
     *("MegaScale-NSDI24", "pytorch/torchtitan", "InternLM/InternEvo"),
 )
 DECIMAL = ("bytes", "GB")  # starts of mem_note where a GB is 1e9 bytes and not a GiB
-CROWDED = 0.97  # of a chip's memory that a run which ran is assumed to need at most
+CROWDED = 0.98  # of a chip's memory that a run which ran is assumed to need at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def _with_time(prior: Calibration, table: Table) -> Calibration:
 def _with_memory(prior: Calibration, table: Table) -> Calibration:
     """Fitted to measured peaks, and to every run that ran: what it needed was there."""
     peaks = weighed(table)
-    ran = timed(table)
+    ran = table[table.column("status") == "ok"]
     ran = ran[np.array([run.open_recompute == 0 for run in ran.runs], dtype=bool)]
     both = [*peaks.runs, *ran.runs]
     shape, plan, here = (
@@ -133,8 +133,7 @@ def _with_memory(prior: Calibration, table: Table) -> Calibration:
 
     def predict(k: Constants) -> Values:
         held = memory.peak(shape, plan, here, k)
-        needed = held.total_bytes - held.breakdown["fragmentation"]
-        over = np.maximum(1.0, needed / (CROWDED * here.memory_bytes))
+        over = np.maximum(1.0, held.total_bytes / (CROWDED * here.memory_bytes))
         return np.concatenate([np.asarray(held.total_bytes)[:split], over[split:]])
 
     samples = [*_samples(peaks, measured_bytes(peaks)), *_samples(ran, np.ones(len(ran.runs)))]
@@ -161,3 +160,28 @@ def halves(table: Table, seed: int) -> tuple[Table, Table]:
     chosen = np.random.default_rng(seed).permutation(groups)[: len(groups) // 2]
     first = np.isin(table.column("group"), chosen)
     return table[first], table[~first]
+
+
+def regret(table: Table, predicted: Values, measured: Values) -> dict[str, float]:
+    """What following the predictions costs: per comparison, 1 - throughput chosen over best.
+
+    Compared are runs of one source, model, sequence length, number format, software and count of
+    one kind of chip, which differ in the plan; throughput is sequences a second.
+    """
+    choices: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(table.rows):
+        choices["|".join(row[name] for name in SAME)].append(i)
+    batch = table.column("global_batch").astype(np.float64)
+    lost = {}
+    for name, at in choices.items():
+        if len({table.rows[i]["config_id"] for i in at}) > 1:
+            speed = batch[at] / measured[at]
+            chosen = int(np.argmax(batch[at] / predicted[at]))
+            lost[name] = float(1 - speed[chosen] / speed.max())
+    return lost
+
+
+SAME = (  # columns that are alike where only plans are compared
+    *("source", "model", "layers", "heads", "seq_len", "dtype", "task"),
+    *("stack", "stack_release", "gpu", "n_gpus"),
+)

@@ -32,6 +32,7 @@ class Constants:
     intra: Real
     inter: Real
     latency_s: Real
+    hop_s: Real
     tensor_exposed: Real
     context_exposed: Real
     expert_exposed: Real
@@ -45,7 +46,7 @@ class Constants:
     straggle: Real
     step_s: Real
     gradient_copies: Real
-    framework_bytes: Real
+    framework_share: Real
     fragmentation: Real
     activation_share: Real
     logit_bytes: Real

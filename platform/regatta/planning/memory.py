@@ -26,7 +26,7 @@ ADAM_BYTES = 12.0  # master weight and two moments in 32 bits
 class Memory:
     """total_bytes is what the fullest chip's device shows, the sum of the breakdown's parts.
 
-    fits: 1 where what must be held at once, without the allocator's slack, stays within the chip.
+    fits: 1 where that is within the chip's memory.
     """
 
     total_bytes: Real
@@ -52,19 +52,14 @@ def peak(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Memory:
         * np.where(on_last & ~alone, 1.0, flying)
         + once,
         "logits": np.where(on_last | alone, logits, 0.0),
-        "framework": k.framework_bytes,
+        "framework": k.framework_share * machine.memory_bytes,
     }
-    needed = sum(must.values())
-    parts: dict[str, Real] = {
-        **must,
-        "fragmentation": k.fragmentation * (needed - k.framework_bytes),
-    }
+    slack = k.fragmentation * (sum(must.values()) - must["framework"])
+    parts: dict[str, Real] = {**must, "fragmentation": slack}
     parts = dict(zip(parts, np.broadcast_arrays(*parts.values()), strict=True))
-    return Memory(
-        total_bytes=sum(parts.values()),
-        breakdown=parts,
-        fits=np.asarray(needed <= machine.memory_bytes, dtype=np.float64),
-    )
+    total: Real = sum(parts.values())
+    fits = np.asarray(total <= machine.memory_bytes, dtype=np.float64)
+    return Memory(total_bytes=total, breakdown=parts, fits=fits)
 
 
 def state_bytes(shape: Shape, plan: Plan, k: Constants) -> dict[str, Real]:
@@ -84,10 +79,8 @@ def state_bytes(shape: Shape, plan: Plan, k: Constants) -> dict[str, Real]:
         "weights": held(BYTES, 3.0),
         "gradients": held(k.gradient_copies * plan.grad_bytes, 2.0) * trained,
         "optimizer": held(ADAM_BYTES, 1.0) * trained,
-        # The layer in use and the one that is prefetched, with its gradients (Zhao 2023).
-        "gathered": np.where(
-            stage >= 3, (2 * BYTES + plan.grad_bytes) * (common + experts) / most, 0.0
-        ),
+        # The layer in use, the one prefetched and one's gradients in 16 bits (Zhao 2023).
+        "gathered": np.where(stage >= 3, 3 * BYTES * (common + experts) / most, 0.0),
     }
 
 

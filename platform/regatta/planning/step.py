@@ -63,8 +63,8 @@ def step(
         "bubble": (plan.pp - 1) / plan.vpp * (mean + hop),
         "pipeline_comm": m * hop,
     }
-    sharded, common, expert = data_comm(shape, plan, machine, k, m * slowest)
-    parts["data_comm"] = sharded + common + expert
+    sharded, gradients = data_comm(shape, plan, machine, k, m * slowest)
+    parts["data_comm"] = sharded + gradients
     parts["optimizer"] = optimizer_s(shape, plan, machine, k)
     spread = k.straggle * np.log2(np.maximum(plans.chips(plan) / 8, 1.0))
     parts["stragglers"] = spread * sum(parts.values())
@@ -114,34 +114,46 @@ def expert_replicas(plan: Plan) -> Real:
 
 def data_comm(
     shape: Shape, plan: Plan, machine: Machine, k: Constants, compute_s: Real
-) -> tuple[Real, Real, Real]:
-    """Exposed seconds of FSDP's gathers, of common gradients and of experts' gradients.
+) -> tuple[Real, Real]:
+    """Exposed seconds of FSDP's collectives, and of those of gradients and parameters.
 
-    ZeRO 0 to 2: once a step reduce gradients and gather parameters, a share of it exposed.
-    ZeRO 3: for every micro-batch gather twice and reduce once; what compute cannot hide shows.
+    ZeRO 0 all-reduces gradients, which is two passes; 1 and 2 reduce-scatter them and gather
+    parameters over the sharding ranks; of both a share is exposed. ZeRO 3 gathers every layer
+    twice and reduces it once for every micro-batch; what compute cannot hide shows.
     """
+    stage = np.asarray(plan.zero_stage)
     common, experts = stage_parameters(shape, plan)
     ranks, replicas = plan.dp * plan.cp, expert_replicas(plan)
-    intra, inter = machine.intra_Bps * k.intra, machine.inter_Bps * k.inter
-    beside = np.floor(machine.domain_chips / plan.tp)
-    Bps = link_Bps(machine, plan.tp * ranks, intra, inter, np.minimum(ranks, beside))
-    width = plan.ep * plan.etp
-    beside = np.floor(machine.domain_chips / width)
-    expert_Bps = link_Bps(machine, width * replicas, intra, inter, np.minimum(replicas, beside))
-    per_weight = plan.grad_bytes + BYTES
-    reduce_common = layers._ring(per_weight * common, ranks, Bps, k.latency_s)
-    reduce_experts = layers._ring(per_weight * experts, replicas, expert_Bps, k.latency_s)
-    gather = layers._ring(BYTES * common, ranks, Bps, k.latency_s) + layers._ring(
-        BYTES * experts, replicas, expert_Bps, k.latency_s
+    most, _ = stage_layers(shape, plan)
+
+    def ring(weights: Real, members: Real, width: Real, each: Real, calls: Real) -> Real:
+        """Bytes round a ring of `members` groups of `width` chips, and a hop per member."""
+        beside = np.floor(machine.domain_chips / width)
+        intra, inter = machine.intra_Bps * k.intra, machine.inter_Bps * k.inter
+        Bps = link_Bps(machine, width * members, intra, inter, np.minimum(members, beside))
+        moved = each * weights * (members - 1) / members / Bps
+        return moved + calls * (members - 1) * k.hop_s
+
+    # Buckets of BUCKET_BYTES are reduced as they fill; the experts' have rings of their own.
+    buckets = np.maximum(1.0, plan.grad_bytes * common / BUCKET_BYTES)
+    passes = np.where(stage >= 1, 1.0, 2.0)
+    reduce = ring(common, ranks, plan.tp, passes * plan.grad_bytes, passes * buckets)
+    reduce = reduce + ring(
+        experts, replicas, plan.ep * plan.etp, passes * plan.grad_bytes, 1.0 * passes
     )
-    fsdp = 3 * plans.micro_batches(plan) * gather
-    fsdp = np.maximum(fsdp - compute_s, 0) + k.fsdp_exposed * np.minimum(fsdp, compute_s)
-    three = np.asarray(plan.zero_stage) >= 3
+    shards = plans.shard_ranks(plan)
+    gather = ring(common, shards, plan.tp, BYTES, buckets)
+    gather = gather + ring(experts, replicas, plan.ep * plan.etp, BYTES, 1.0)
     trained = np.where(np.asarray(plan.frozen) > 0, FROZEN_SHARE, 1.0)
-    once = np.where(three, 0.0, k.data_exposed * trained)
-    return np.where(three, fsdp, 0.0), once * reduce_common, once * reduce_experts
+    once = k.data_exposed * trained * (reduce + np.where(stage >= 1, gather, 0.0))
+    layer_wise = ring(common, shards, plan.tp, BYTES, most)
+    layer_wise = layer_wise + ring(experts, replicas, plan.ep * plan.etp, BYTES, 0.0)
+    fsdp = 3 * plans.micro_batches(plan) * layer_wise
+    fsdp = np.maximum(fsdp - compute_s, 0) + k.fsdp_exposed * np.minimum(fsdp, compute_s)
+    return np.where(stage >= 3, fsdp, 0.0), np.where(stage >= 3, 0.0, once)
 
 
+BUCKET_BYTES = 5e8  # of gradients in one reduction: DeepSpeed's default, near Megatron's
 FROZEN_SHARE = 0.02  # of the weights that adapters of rank 16 to 64 train (Hu 2021)
 
 
