@@ -112,18 +112,37 @@ def read_catalogue(chips: Iterable[str], figures: Iterable[str]) -> Mapping[str,
 
     Raises: ValueError that names the chip and the figure which is unknown, missing or absurd.
     """
-    by_chip: dict[str, dict[str, Figure]] = defaultdict(dict)
-    for row in csv.DictReader(figures):
-        name, figure = row["chip"], row["figure"]
-        if figure not in FIGURES or figure in by_chip[name]:
+    return overlaid({}, csv.DictReader(chips), csv.DictReader(figures))
+
+
+def overlaid(
+    chips: Mapping[str, Chip],
+    names: Iterable[Mapping[str, str]],
+    figures: Iterable[Mapping[str, str]],
+) -> Mapping[str, Chip]:
+    """These chips with a team's own on top, and with its own figures in place of theirs.
+
+    names, figures: rows as in the two files; of several dated prices, the one in effect.
+    Raises: ValueError that names the chip and the figure which is unknown, missing or absurd.
+    """
+    merged = dict(chips)
+    new: dict[str, dict[str, Figure]] = defaultdict(dict)
+    rows = {row["chip"]: row for row in names}
+    known = _keys(chips)
+    for row in figures:
+        chip = None if row["chip"] in rows else known.get(_key(row["chip"]))
+        name, figure = chip.name if chip else row["chip"], row["figure"]
+        if figure not in FIGURES or figure in new[name]:
             raise ValueError(f"{name}: {figure} is unknown, or stands there twice")
-        by_chip[name][figure] = _figure(row)
-    found = {
-        row["chip"]: _chip(row, by_chip.pop(row["chip"], {})) for row in csv.DictReader(chips)
-    }
-    if by_chip:
-        raise ValueError(f"figures of chips that are not named: {', '.join(sorted(by_chip))}")
-    return MappingProxyType(found)
+        new[name][figure] = _figure(row)
+    for name, found in new.items():
+        if name not in rows and name not in chips:
+            raise ValueError(f"{name}: has figures, but nothing names it")
+        if name not in rows:
+            merged[name] = _chip(_identity(chips[name]), {**chips[name].figures, **found})
+    for name, row in rows.items():
+        merged[name] = _chip(row, new.get(name, {}))
+    return MappingProxyType(merged)
 
 
 def find(name: str, chips: Mapping[str, Chip] | None = None) -> Chip:
@@ -152,6 +171,17 @@ def _keys(chips: Mapping[str, Chip]) -> dict[str, Chip]:
 
 def _key(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
+
+
+def _identity(chip: Chip) -> dict[str, str]:
+    """Its row in chips.csv."""
+    return {
+        "chip": chip.name,
+        "vendor": chip.vendor,
+        "form_factor": chip.form_factor,
+        "aliases": "|".join(chip.aliases),
+        "note": chip.note,
+    }
 
 
 def _figure(row: Mapping[str, str]) -> Figure:

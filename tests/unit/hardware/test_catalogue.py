@@ -12,6 +12,7 @@ from regatta.hardware.catalogue import (
     UnknownChip,
     catalogue,
     find,
+    overlaid,
     read_catalogue,
 )
 
@@ -163,12 +164,36 @@ def test_a_chip_with_the_required_figures_alone_is_read():
         ("X,memory_gib,8,2024,rumour,press", "a quality of measured"),
         ("X,memory_miles,8,2024,published,sheet", "memory_miles is unknown"),
         ("X,memory_GBps,8,2024,published,sheet", "memory_GBps is unknown, or stands there twice"),
-        ("Y,memory_gib,8,2024,published,sheet", "X: without memory_gib|chips that are not named"),
+        ("Y,memory_gib,8,2024,published,sheet", "Y: has figures, but nothing names it"),
     ],
 )
 def test_a_bad_figure_is_named(line, message):
     with pytest.raises(ValueError, match=message):
         read_catalogue(NAMES, lines(memory_gib=line))
+
+
+def own(chip, figure, value):
+    words = (chip, figure, value, "2026", "measured", "our quote")
+    return dict(zip(HEAD.split(","), words, strict=True))
+
+
+def test_a_team_puts_its_own_figures_in_place_of_those_shipped():
+    prices = [own("h100", "price_usd_per_hour", "1.9"), own("P800", "bf16_measured_tflops", "300")]
+    ours = overlaid(catalogue(), [], prices)
+    assert ours["H100-80GB"].price_usd_per_hour == 1.9
+    assert ours["H100-80GB"].figures["price_usd_per_hour"].source == "our quote"
+    assert ours["H100-80GB"].peak_flops == find("H100").peak_flops
+    assert find("P800", ours).measured_flops["bf16"] == 300e12
+    assert ours["A100-80GB"] is find("A100")
+    assert find("H100").price_usd_per_hour == 2.95  # what is shipped stays as it is
+
+
+def test_a_team_adds_a_chip_of_its_own():
+    name = dict(zip(NAMES[0].split(","), ["Z9", "Ours", "OAM", "Z-Nine", ""], strict=True))
+    rows = [dict(zip(HEAD.split(","), line.split(","), strict=True)) for line in lines()[1:]]
+    ours = overlaid(catalogue(), [name], [row | {"chip": "Z9"} for row in rows])
+    assert find("z nine", ours).vendor == "Ours"
+    assert len(ours) == len(catalogue()) + 1
 
 
 def test_every_peak_has_a_place_in_the_files():
