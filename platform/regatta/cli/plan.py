@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from regatta.cli import plan_size
+from regatta.cli import plan_search, plan_size
 
 app = typer.Typer(help="Predict, search and size training runs.", no_args_is_help=True)
 
@@ -24,6 +24,7 @@ def predict(
     _call("plan_predict", runs=runs, as_json=as_json)
 
 
+app.command("search", epilog=plan_search.SEARCH)(plan_search.search)
 app.command("size", epilog=plan_size.EXAMPLE)(plan_size.size)
 
 

@@ -1,0 +1,146 @@
+"""`regatta plan search`: what it does, apart from its options in plan_search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from regatta.cli.plan_search import Asked
+from regatta.hardware.catalogue import GIB, NoPeak, UnknownChip
+from regatta.hardware.clusters import BadCluster, Cluster, read_cluster
+from regatta.planning.hf import read_model
+from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
+from regatta.planning.ranking import Ranked
+from regatta.planning.search import Limits, NothingFits, Result, search, site
+from regatta.planning.shapes import BadField, Shape
+from regatta.planning.space import DEGREES
+
+NOTHING, USAGE = 1, 2  # exit codes: no plan fits; what was asked cannot be understood
+COUNTS = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "zero_stage", "micro_batch")
+
+
+def run(asked: Asked) -> int:
+    """Print the best plans on chips of one kind."""
+
+    def answer() -> None:
+        shape, found = read(asked)
+        result = search(
+            shape, site(found), asked.global_batch, limits=limits(asked), top=asked.top
+        )
+        typer.echo(json.dumps(as_dict(result)) if asked.as_json else _sentences(result))
+
+    return guarded(answer, as_json=asked.as_json)
+
+
+def guarded(answer: Callable[[], None], *, as_json: bool) -> int:
+    """Run it and turn what is wrong into a message and an exit code."""
+    try:
+        answer()
+    except (BadField, BadCluster, UnknownChip, NoPeak, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        return USAGE
+    except NothingFits as error:
+        if as_json:
+            typer.echo(json.dumps({"feasible": 0, "nearest": str(error), "plans": []}))
+        typer.echo(f"error: {error}", err=True)
+        return NOTHING
+    return 0
+
+
+def read(asked: Asked) -> tuple[Shape, Cluster]:
+    """The model and the cluster of the two JSON files.
+
+    Raises: OSError, ValueError and their kinds, each naming the field or the file.
+    """
+    if asked.dtype not in DTYPES:
+        raise BadField("dtype", f"{asked.dtype!r} is none of {', '.join(DTYPES)}")
+    shape = read_model(_json(asked.model), seq_len=asked.seq_len)
+    found = read_cluster(_json(asked.cluster))
+    for chip, _ in found.chips:
+        chip.peak("fp8" if asked.dtype == "mxfp8" else asked.dtype)
+    return shape, found
+
+
+def limits(asked: Asked) -> Limits:
+    """What plans are allowed. Raises: BadField."""
+    if not 0 <= asked.headroom < 1:
+        raise BadField("headroom", f"{asked.headroom:g} is out of range; 0 to below 1 is right")
+    return Limits(
+        fix=fixed(asked.fix or ()),
+        headroom=asked.headroom,
+        dtype=float(DTYPES.index(asked.dtype)),
+    )
+
+
+def fixed(options: Sequence[str]) -> dict[str, list[float]]:
+    """`tp=8` and `recompute=none,selective` as values by name. Raises: BadField."""
+    allowed: dict[str, list[float]] = {}
+    for option in options:
+        name, _, values = option.partition("=")
+        try:
+            allowed[name] = [
+                float(RECOMPUTE.index(value)) if value in RECOMPUTE else float(value)
+                for value in values.split(",")
+            ]
+        except ValueError:
+            wrong = f"{values!r} is no number; tp=8 or recompute=none,selective is right"
+            raise BadField(name or "fix", wrong) from None
+    return allowed
+
+
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    """A plan's choices as they stand in the answer."""
+    return {
+        **{name: int(float(getattr(plan, name))) for name in COUNTS},
+        "sequence_parallel": bool(plan.sequence_parallel),
+        "recompute": RECOMPUTE[int(float(plan.recompute))],
+    }
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """The answer of `plan search`; its shape is documented in docs/reference."""
+    return {
+        "evaluated": result.evaluated,
+        "feasible": result.feasible,
+        "timed": result.timed,
+        "seconds": result.seconds,
+        "plans": [_ranked(item) for item in result.plans],
+    }
+
+
+def _ranked(item: Ranked) -> dict[str, Any]:
+    return {
+        **plan_dict(item.plan),
+        "iteration_s": item.iteration_s,
+        "mfu": item.mfu,
+        "peak_memory_gib": item.peak_bytes / GIB,
+        "breakdown": item.breakdown,
+        "why": item.why,
+    }
+
+
+def _sentences(result: Result) -> str:
+    lines = [
+        f"{result.evaluated:,} plans, {result.feasible:,} fit; searched in {result.seconds:.2f} s"
+    ]
+    for item in result.plans:
+        degrees = " ".join(f"{name} {getattr(item.plan, name):g}" for name in DEGREES)
+        lines.append(
+            f"{item.iteration_s:.4g} s a step, MFU {item.mfu:.1%}, "
+            f"{item.peak_bytes / GIB:.1f} GiB: {degrees}\n    {item.why}"
+        )
+    return "\n".join(lines)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: a JSON object is right")
+    return found

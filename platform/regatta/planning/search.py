@@ -1,0 +1,285 @@
+"""Every valid plan of a model on a cluster of one kind of chip, ranked by step time.
+
+Two levels: what a layer costs is computed once for the few combinations of choices it depends on,
+and looked up for every plan; whether a plan fits is computed for all of them. The time of a whole
+step is then computed only where a lower bound (the layers that the fullest stage plays, which is
+part of every step's time) does not already exceed the k-th best: an exact pruning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regatta.hardware.catalogue import GIB, Chip
+from regatta.hardware.clusters import Cluster
+from regatta.planning import calibration, layers, memory, plans, shapes, step
+from regatta.planning.constants import Constants
+from regatta.planning.layers import LayerTimes
+from regatta.planning.machines import Machine, machine
+from regatta.planning.plans import BF16, RECOMPUTE, Plan
+from regatta.planning.ranking import NAMES, Ranked, why
+from regatta.planning.shapes import BadField, Shape
+from regatta.planning.space import DEGREES, Matrix, Space, space
+
+BLOCK = 256  # rows evaluated at once: their arrays stay in the processor's cache
+OF_LAYER = ("tp", "cp", "ep", "etp", "micro_batch")  # degrees that a layer's time depends on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """evaluated: valid plans, of all of which memory and a lower bound were computed.
+
+    feasible: those that fit. timed: those whose whole step was computed, the others being ruled
+    out by the bound. seconds: of the search. plans: best first. cloud: step time in seconds and
+    peak in bytes of every feasible plan, where asked for.
+    """
+
+    evaluated: int
+    feasible: int
+    timed: int
+    seconds: float
+    plans: list[Ranked]
+    cloud: tuple[Matrix, Matrix] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is allowed. fix: values by name (`{"tp": [8], "recompute": [0, 1]}`).
+
+    headroom: share of a chip's memory that stays free. dtype: code of plans.DTYPES.
+    """
+
+    fix: Mapping[str, Collection[float]] = field(default_factory=dict)
+    headroom: float = 0.0
+    dtype: float = BF16
+
+
+class NothingFits(Exception):
+    """No plan fits: the nearest miss, and what would make it fit."""
+
+    def __init__(self, message: str, *, plan: Plan, peak_bytes: float) -> None:
+        super().__init__(message)
+        self.plan, self.peak_bytes = plan, peak_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where plans run: `count` chips of one kind, and the constants that hold there."""
+
+    chip: Chip
+    count: int
+    machine: Machine
+    constants: Constants
+
+
+def site(cluster: Cluster, *, stack: str = "", release: str = "") -> Site:
+    """The only kind of a cluster. Raises: BadField where there are several, or one has no peak."""
+    if len(cluster.chips) != 1:
+        kinds = ", ".join(chip.name for chip, _ in cluster.chips)
+        raise BadField("chips", f"{kinds}: one kind is right here; `plan mixed` takes several")
+    chip, count = cluster.chips[0]
+    return Site(
+        chip=chip,
+        count=count,
+        machine=machine(
+            chip, chips_per_node=cluster.chips_per_node, network_Bps=cluster.network_Bps_per_chip
+        ),
+        constants=calibration.constants(chip.name, stack, release),
+    )
+
+
+def search(
+    shape: Shape,
+    at: Site,
+    global_batch: int,
+    *,
+    limits: Limits | None = None,
+    top: int = 5,
+    every: bool = False,
+) -> Result:
+    """The `top` fastest plans that fit.
+
+    every: time all feasible plans, for a picture of them.
+    Raises: BadField, NothingFits.
+    """
+    start = perf_counter()
+    limits = limits or Limits()
+    plans_ = space(shape, at.count, global_batch, fix=limits.fix, dtype=limits.dtype)
+    within = replace(at.machine, memory_bytes=at.machine.memory_bytes * (1 - limits.headroom))
+    table = _LayerTable(shape, plans_, at)
+    rows = len(plans_.degrees)
+    fits = np.zeros(plans_.valid.shape, dtype=bool)
+    bounds = np.full(rows, np.inf)
+    for block in _blocks(np.arange(rows)):
+        plan = plans_.plan(block)
+        room = memory.peak(shape, plan, within, at.constants).fits
+        fits[block] = plans_.valid[block] & (np.asarray(room) > 0)
+        bound = np.where(fits[block], lower_bound(shape, plan, table.of(block)), np.inf)
+        bounds[block] = bound.min(axis=(1, 2, 3), initial=np.inf)
+    feasible = int(fits.sum())
+    if not feasible:
+        raise _nearest_miss(shape, at, plans_, within, limits)
+    times, indices, timed = _times(shape, at, plans_, table, fits, bounds, None if every else top)
+    best = np.lexsort((indices, times))[:top]
+    return Result(
+        evaluated=int(plans_.valid.sum()),
+        feasible=feasible,
+        timed=timed,
+        plans=_ranked(shape, at, [plans_.one(int(indices[i])) for i in best]),
+        cloud=(times, _peaks(shape, at, plans_, indices)) if every else None,
+        seconds=perf_counter() - start,
+    )
+
+
+def lower_bound(shape: Shape, plan: Plan, layer: LayerTimes) -> Matrix:
+    """Seconds that no step of the plan falls below: the fullest stage's layers, and the bubble.
+
+    Each is one of the terms of `step.step`, whose other terms are not negative.
+    """
+    most, _ = step.stage_layers(shape, plan)
+    layer_s = layers.total(layer)
+    mean = (shape.layers * layer_s + layer.head_s) / plan.pp
+    work = plans.micro_batches(plan) * most * layer_s
+    return np.asarray(work + (plan.pp - 1) / plan.vpp * mean)
+
+
+class _LayerTable:
+    """Layer times of the distinct combinations of OF_LAYER, and for each row which one it has."""
+
+    def __init__(self, shape: Shape, plans_: Space, at: Site) -> None:
+        columns = plans_.degrees[:, [DEGREES.index(name) for name in OF_LAYER]]
+        _, first, self.index = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+        self.index = self.index.ravel()
+        found = layers.layer_times(shape, plans_.plan(first), at.machine, at.constants)
+        full = (len(first), plans_.axes[0].size, 1, plans_.axes[2].size)
+        self.times = {
+            field.name: np.broadcast_to(getattr(found, field.name), full)
+            for field in fields(found)
+        }
+
+    def of(self, rows: NDArray[np.intp]) -> LayerTimes:
+        """Times of some rows of the space."""
+        index = self.index[rows]
+        return LayerTimes(**{name: values[index] for name, values in self.times.items()})
+
+
+def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+
+
+def _times(
+    shape: Shape,
+    at: Site,
+    plans_: Space,
+    table: _LayerTable,
+    fits: NDArray[np.bool_],
+    bounds: Matrix,
+    top: int | None,
+) -> tuple[Matrix, NDArray[np.intp], int]:
+    """Step times with their flat indices: the best `top` at least, or all; and how many in all.
+
+    Rows come in the order of their bounds, so that the first block that exceeds ends it.
+    """
+    times, indices = np.empty(0), np.empty(0, dtype=np.intp)
+    timed, worst = 0, np.inf
+    order = np.argsort(bounds, kind="stable")
+    flat = np.arange(fits.size, dtype=np.intp).reshape(fits.shape)
+    for block in _blocks(order[np.isfinite(bounds[order])]):
+        rows = block[bounds[block] <= worst]
+        if not rows.size:
+            break
+        took = step.step(shape, plans_.plan(rows), at.machine, at.constants, table.of(rows))
+        fit = fits[rows]
+        times = np.concatenate([times, np.broadcast_to(took.iteration_s, fit.shape)[fit]])
+        indices = np.concatenate([indices, flat[rows][fit]])
+        timed += int(fit.sum())
+        if top is not None and len(times) > top:
+            worst = float(np.partition(times, top - 1)[top - 1])
+            keep = times <= worst
+            times, indices = times[keep], indices[keep]
+    return times, indices, timed
+
+
+def _peaks(shape: Shape, at: Site, plans_: Space, indices: NDArray[np.intp]) -> Matrix:
+    peaks = np.empty(plans_.valid.shape)
+    for block in _blocks(np.arange(len(plans_.degrees))):
+        peaks[block] = memory.peak(shape, plans_.plan(block), at.machine, at.constants).total_bytes
+    return peaks.ravel()[indices]
+
+
+def _ranked(shape: Shape, at: Site, found: list[Plan]) -> list[Ranked]:
+    """The plans with everything about them, computed one by one and without any table."""
+    ranked: list[Ranked] = []
+    for plan in found:
+        took = step.step(shape, plan, at.machine, at.constants)
+        seconds = float(took.iteration_s)
+        flops = float(shapes.step_flops(shape, plan.global_batch))
+        item = Ranked(
+            plan=plan,
+            iteration_s=seconds,
+            mfu=flops / (seconds * at.count * float(at.machine.peak_16_flops)),
+            peak_bytes=float(memory.peak(shape, plan, at.machine, at.constants).total_bytes),
+            breakdown={name: float(part) for name, part in took.breakdown.items()},
+            why="",
+        )
+        ranked.append(replace(item, why=why(item, ranked[0] if ranked else None)))
+    return ranked
+
+
+def _nearest_miss(
+    shape: Shape,
+    at: Site,
+    plans_: Space,
+    within: Machine,
+    limits: Limits,
+) -> NothingFits | BadField:
+    """The plan that needs the least, and the number of chips or the memory that would do."""
+    if not plans_.valid.any():
+        names = ", ".join(limits.fix)
+        return BadField(names, f"no plan of {at.count} chips has these values; allow more")
+    least, index = np.inf, 0
+    width = plans_.valid[0].size
+    for block in _blocks(np.arange(len(plans_.degrees))):
+        room = memory.peak(shape, plans_.plan(block), within, at.constants)
+        held = np.asarray(room.total_bytes) - np.asarray(room.breakdown["fragmentation"])
+        held = np.where(plans_.valid[block], held, np.inf)
+        if held.min() < least:
+            least, index = float(held.min()), int(held.argmin()) + int(block[0]) * width
+    plan = plans_.one(index)
+    degrees = ", ".join(f"{name} {getattr(plan, name):g}" for name in NAMES)
+    enough = _enough_chips(shape, at, plans_, within, limits)
+    more = f"{enough} chips, or " if enough else ""
+    free = float(within.memory_bytes)
+    return NothingFits(
+        f"memory: nothing fits {at.count} x {at.chip.name}; nearest is {degrees}, recompute "
+        f"{RECOMPUTE[int(float(plan.recompute))]}, which needs {least / GIB:.1f} GiB of "
+        f"{free / GIB:.1f}; {more}chips with {least / GIB:.0f} GiB free would do",
+        plan=plan,
+        peak_bytes=least,
+    )
+
+
+def _enough_chips(
+    shape: Shape,
+    at: Site,
+    plans_: Space,
+    within: Machine,
+    limits: Limits,
+) -> int | None:
+    """The first doubling of the chips at which a plan fits, up to 1,024 times as many."""
+    batch = int(plans_.global_batch)
+    for times in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]:
+        try:
+            wider = space(shape, at.count * times, batch, fix=limits.fix)
+        except BadField:
+            return None  # the batch does not divide any further
+        for block in _blocks(np.arange(len(wider.degrees))):
+            room = memory.peak(shape, wider.plan(block), within, at.constants).fits
+            if (wider.valid[block] & (np.asarray(room) > 0)).any():
+                return at.count * times
+    return None
