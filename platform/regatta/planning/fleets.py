@@ -8,14 +8,14 @@ replicas are taken that they are busy for at most a share of their time. Prompts
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regatta.costs.tco import usd_per_million_tokens
-from regatta.hardware.catalogue import Chip, NoPeak
+from regatta.hardware.catalogue import Chip
 from regatta.planning.serving import (
     QUANTIZATIONS,
     Quantization,
@@ -195,11 +195,10 @@ def _replicas(load: Load, chip: Chip, most: int) -> Iterator[Replica]:
 
 def _served(chip: Chip, numbers: Quantization) -> Quantization | None:
     """The format as this chip computes it: fp16 where bf16 is wanted and missing, else none."""
-    try:
-        chip.peak(numbers.dtype)
-    except NoPeak:
-        return QUANTIZATIONS["fp16"] if numbers.name == "bf16" else None
-    return numbers
+    if numbers.dtype == "bf16" and "bf16" not in chip.peak_flops:
+        name = "fp16" if numbers.name == "bf16" else numbers.name
+        numbers = replace(numbers, name=name, dtype="fp16")
+    return numbers if numbers.dtype in chip.peak_flops else None
 
 
 def _batches(most: int) -> NDArray[np.float64]:

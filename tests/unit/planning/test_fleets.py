@@ -103,6 +103,8 @@ def test_a_chip_without_bf16_serves_in_fp16_and_without_fp8_not_in_fp8():
         ("V100-32GB", "fp16"),
         ("A100-80GB", "bf16"),
     }
+    four = size_serving(load(quantizations=("w4a16",)), [rent("V100")])
+    assert four.cheapest.tp < size_serving(load(), [rent("V100")]).cheapest.tp
 
 
 def test_owned_chips_stand_beside_rented_ones():
