@@ -168,8 +168,9 @@ def fit(
         for key, of_key in prior.factors.items()
     }
     for (key, name), value in zip(columns, np.exp(theta), strict=True):
-        if abs(value - 1) > NEGLIGIBLE or key.startswith("release:"):  # releases must be known
-            stay.setdefault(key, {})[name] = round(float(value), 4)
+        at = stay.setdefault(key, {})  # also where it stays empty: a release must be known
+        if abs(value - 1) > NEGLIGIBLE:
+            at[name] = round(float(value), 4)
     return replace(prior, factors={key: stay[key] for key in sorted(stay)})
 
 

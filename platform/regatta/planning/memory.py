@@ -104,7 +104,7 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     latent = np.where(np.asarray(shape.kv_rank) > 0, shape.q_rank + shape.kv_rank, 0.0)
     attention = T * (
         BYTES * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
-        + 4 * heads
+        + 4 * heads * np.asarray(k.fused_attention)
     )
     square = 5 * heads * T * attended_tokens(shape)  # softmax, dropout mask and its output
     around = whole * h * (4 * BYTES + 2)  # inputs of norms and GEMMs, two dropout masks

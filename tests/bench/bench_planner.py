@@ -1,0 +1,39 @@
+"""How far the planner's predictions are from measured runs: on all, and fitted on half of them."""
+
+from __future__ import annotations
+
+from measure import tell
+
+from regatta.planning import accuracy, calibration, report, runs
+
+LIMITS = {
+    ("time", "all", "mean"): 10,
+    ("time", "all", "median"): 6,
+    ("time", "all", "p90"): 20,
+    ("time", "research sources", "mean"): 6,
+    ("memory", "all", "mean"): 8,
+    ("regret", "all", "mean"): 3,
+    ("held out", "mean of 5 halves", "mean"): 10,
+    ("held out", "mean of 5 halves", "median"): 6,
+    ("held out", "mean of 5 halves", "p90"): 20,
+}
+FIGURES = ("mean", "median", "p90", "bias", "share")
+
+
+def main() -> None:
+    table, shipped = accuracy.readable(runs.published()), calibration.shipped()
+    held = list(report.held_out(table, shipped, report.SEEDS))
+    for record in (*report.shipped(table, shipped), *held, *report.means(held)):
+        what, of = str(record["what"]), str(record["of"])
+        for figure in FIGURES:
+            if figure in record:
+                limit = LIMITS.get((what, of, figure))
+                value = float(str(record[figure]))
+                tell(f"planner {what} {figure}", value, "%", limit=limit, of=of, n=record["n"])
+    for record in report.worst(table, shipped):
+        told = {name: record[name] for name in ("run", "reason")}
+        tell("planner worst", float(str(record["error"])), "%", of=record["of"], **told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The accuracy report on the shipped rows, and what a prediction may depend on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from regatta.planning import accuracy, calibration, report, runs
+
+NAMES = ("id", "source", "source_loc", "group", "model", "notes", "config_id", "quality")
+
+
+@cache
+def table():
+    return accuracy.readable(runs.published())
+
+
+@cache
+def figures():
+    return {
+        (str(record["what"]), str(record["of"])): record
+        for record in report.shipped(table(), calibration.shipped())
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "of", "figure", "most"),
+    [
+        ("time", "all", "mean", 5.5),
+        ("time", "all", "median", 3.3),
+        ("time", "all", "p90", 12.0),
+        ("time", "research sources", "mean", 6.0),
+        ("memory", "all", "mean", 8.0),
+        ("regret", "all", "mean", 1.0),
+    ],
+)
+def test_errors_on_the_shipped_rows_stay_small(what, of, figure, most):
+    assert float(str(figures()[what, of][figure])) <= most
+
+
+@pytest.mark.parametrize(
+    ("of", "least"),
+    [
+        ("rows that ran, called fitting", 98.0),
+        ("rows out of memory, called not fitting", 90.0),
+    ],
+)
+def test_what_fits_is_told_from_what_does_not(of, least):
+    assert float(str(figures()["memory", of]["share"])) >= least
+
+
+def test_nearly_every_core_row_on_one_kind_of_chip_is_predicted():
+    core = [row for row in runs.published() if row["core"] == "1" and "+" not in row["gpu"]]
+    assert len(accuracy.timed(table()).rows) == len(core)
+
+
+def test_a_fit_on_half_of_the_groups_predicts_the_other_half():
+    (half, *_rest) = report.held_out(table(), calibration.shipped(), [2])
+    assert float(str(half["mean"])) <= 10
+    assert float(str(half["median"])) <= 6
+
+
+def test_halves_share_no_group():
+    one, other = accuracy.halves(table(), 0)
+    assert not set(one.column("group")) & set(other.column("group"))
+    assert len(one.rows) + len(other.rows) == len(table().rows)
+
+
+def test_renaming_changes_nothing():
+    rows = runs.published()
+    renamed = [{**row, **dict.fromkeys(NAMES, f"x{i}")} for i, row in enumerate(rows)]
+    before = runs.predict(accuracy.readable(rows).runs)
+    after = runs.predict(accuracy.readable(renamed).runs)
+    for name in ("iteration_s", "peak_bytes", "fits"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+
+
+def test_repeats_of_one_plan_count_once():
+    few = table()[np.isin(table().column("config_id"), ["c0001", "c0002"])]
+    errors = accuracy.errors(few, accuracy.measured_s(few) * 1.1, accuracy.measured_s(few))
+    assert errors == {"c0001": pytest.approx(0.1), "c0002": pytest.approx(0.1)}
+
+
+def test_the_best_choice_has_no_regret_and_the_worst_has():
+    timed = accuracy.timed(table())
+    measured = accuracy.measured_s(timed)
+    assert set(accuracy.regret(timed, measured, measured).values()) == {0.0}
+    lost = accuracy.regret(timed, 1 / measured, measured).values()
+    assert max(lost) > 0.1
+
+
+def test_the_page_shows_every_record():
+    records = [*figures().values(), *report.worst(table(), calibration.shipped(), 3)]
+    page = report.page(records)
+    assert page.count("\n| ") >= len(records)
+    assert "research sources" in page
