@@ -177,9 +177,12 @@ def names(ids: Sequence[int]) -> dict[int, str]:
     return dict(Cluster.objects.filter(pk__in=ids).values_list("pk", "name"))
 
 
-def present_names(team: Team) -> dict[int, str]:
-    """The names of a team's clusters that are not deleted, the oldest first, by their ids."""
-    rows = Cluster.objects.present().filter(team=team).order_by("pk")
+def present_names(team: Team, *, without: Collection[str] = ()) -> dict[int, str]:
+    """The names of a team's clusters that are not deleted, the oldest first, by their ids.
+
+    without: states in which they are left out.
+    """
+    rows = Cluster.objects.present().filter(team=team).exclude(state__in=without).order_by("pk")
     return dict(rows.values_list("pk", "name"))
 
 

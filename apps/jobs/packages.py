@@ -70,9 +70,16 @@ def keep(upload: Checked, *, team: Team, actor: str, name: str = "") -> tuple[Pa
     Raises: Refused.
     """
     draft, facts = upload.draft, upload.facts
-    name = name or name_of(draft.sha256)
+    by_content, name = not name, name or name_of(draft.sha256)
     hold()
     if found := selectors.packages(team).filter(name=name).first():
+        if by_content and found.sha256 != draft.sha256:  # a Ray client named another thing so
+            raise Refused(
+                "name_taken",
+                _("Package %(name)s of the team has another content; delete it first.")
+                % {"name": name},
+                status=409,
+            )
         return found, False
     _check_quota(team, draft)
     package, new = Package.objects.get_or_create(

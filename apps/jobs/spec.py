@@ -235,8 +235,9 @@ def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
                 % {"key": key},
                 pointer=f"{pointer}/{key}",
             )
-    folders = [runtime_env.get("working_dir") or "", *(runtime_env.get("py_modules") or [])]
-    if any(folder and not _REMOTE.match(str(folder)) for folder in folders):
+    modules = runtime_env.get("py_modules") or []
+    folders = [folder for folder in [runtime_env.get("working_dir")] if folder] + modules
+    if any(not isinstance(folder, str) or not _REMOTE.match(folder) for folder in folders):
         raise Refused(
             "bad_runtime_env",
             _("working_dir and py_modules name packages, such as gcs://…, s3://… or https://…"),

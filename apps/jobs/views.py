@@ -90,7 +90,8 @@ def brief(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def create(request: PortalRequest) -> HttpResponse:
     """Ask for a job, from scratch or like an earlier one (`?like=7`)."""
-    names, like = _offered(request), _like(request)
+    # Those on which a new job would come to run.
+    names, like = clusters.present_names(request.team, without=_ENDING), _like(request)
     chips = {name for pk in names for name in clusters.planned_capacity(pk).chips}
     form = JobForm(
         request.POST or None,
@@ -248,12 +249,6 @@ def _like(request: PortalRequest) -> Job | None:
     """The job to clone, if the address names one."""
     like = request.GET.get("like", "")
     return _mine(request, int(like)) if like.isdecimal() and len(like) < 19 else None
-
-
-def _offered(request: PortalRequest) -> dict[int, str]:
-    """The clusters on which a new job would come to run."""
-    present = clusters.present_names(request.team)
-    return {pk: name for pk, name in present.items() if clusters.cluster_state(pk) not in _ENDING}
 
 
 def _kept_package(like: Job | None) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from apps.lifecycle.models import Heartbeat
 
 log = logging.getLogger(__name__)
 
-ASKED_EVERY_S = 10.0  # in settings.TICKS
-WORKER_LATE_S = 3 * ASKED_EVERY_S
+WORKER_LATE_S = 3 * settings.TICKS["web.ask_worker"]
 
 
 @shared_task(name="web.ask_worker", time_limit=20)

@@ -69,6 +69,11 @@ class FolderStore:
         place = self._place(draft.sha256)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft.path.replace(place)
+        folder = os.open(place.parent, os.O_RDONLY)  # where the name is kept
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         return draft.sha256
 
     def local_path(self, address: str) -> Path:
