@@ -13,7 +13,7 @@ import typer
 
 from regatta.cli.plan_size import Asked
 from regatta.costs.tco import Ownership, break_even_busy
-from regatta.hardware.catalogue import Chip, catalogue, find
+from regatta.hardware.catalogue import GIB, Chip, catalogue, find
 from regatta.planning.export import megatron_args, torchtitan_toml
 from regatta.planning.fleets import Fleet, Load, Serving, size_serving
 from regatta.planning.hf import read_model
@@ -21,7 +21,6 @@ from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
 from regatta.planning.shapes import BadField, Shape, parameters
 from regatta.planning.sizing import NoPlan, Offer, Option, Sizing, Training, size_training
 
-GIB = 2**30
 NOTHING_FITS, USAGE = 1, 2
 BATCH_TOKENS = 4e6  # of a step in pre-training: Llama 2 used 4 million
 FINE_TUNING_BATCH = 64
@@ -61,7 +60,7 @@ def _training(asked: Asked) -> dict[str, Any]:
 
     def line(option: Option, *, launch: bool = False) -> dict[str, Any]:
         told = _option(option, request, asked.start, prices[option.chip]["usd_per_hour"])
-        return told | ({"launch": _launch(shape, option.candidate.plan)} if launch else {})
+        return told | ({"launch": _launch(shape, option.best.plan)} if launch else {})
 
     return {
         "kind": "training",
@@ -201,7 +200,7 @@ def _prices(offers: Sequence[Offer], names: set[str]) -> dict[str, dict[str, Any
 def _option(
     option: Option, request: Training, start: datetime | None, rent_usd: float | None
 ) -> dict[str, Any]:
-    one, kept = option.candidate, option.goodput
+    one, kept = option.best, option.goodput
     finish = (start + timedelta(days=option.days)).date().isoformat() if start else None
     return {
         "chip": option.chip,

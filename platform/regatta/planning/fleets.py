@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regatta.costs.tco import usd_per_million_tokens
-from regatta.hardware.catalogue import Chip
+from regatta.hardware.catalogue import GIB, Chip
 from regatta.planning.serving import (
     QUANTIZATIONS,
     Quantization,
@@ -29,7 +29,6 @@ from regatta.planning.serving import (
 from regatta.planning.shapes import BadField, Shape
 from regatta.planning.sizing import NoPlan, Offer, bases, pareto, positive
 
-GIB = 2**30
 SPLITS = (1, 2, 4, 8, 16, 32, 64)
 WORTH = 0.05  # of the time of a request: what a dearer fleet must save to be listed
 MOST_SEQUENCES = 2048  # per replica at once: what schedulers of today allow by themselves

@@ -52,11 +52,13 @@ class Limits:
     """What is allowed. fix: values by name (`{"tp": [8], "recompute": [0, 1]}`).
 
     headroom: share of a chip's memory that stays free. dtype: code of plans.DTYPES.
+    frozen: 1 where only adapters are trained.
     """
 
     fix: Mapping[str, Collection[float]] = field(default_factory=dict)
     headroom: float = 0.0
     dtype: float = BF16
+    frozen: float = 0.0
 
 
 class NothingFits(Exception):
@@ -109,7 +111,7 @@ def search(
     """
     start = perf_counter()
     limits = limits or Limits()
-    plans_ = space(shape, at.count, global_batch, fix=limits.fix, dtype=limits.dtype)
+    plans_ = _space(shape, at.count, global_batch, limits)
     within = replace(at.machine, memory_bytes=at.machine.memory_bytes * (1 - limits.headroom))
     table = _LayerTable(shape, plans_, at)
     rows = len(plans_.degrees)
@@ -133,6 +135,12 @@ def search(
         plans=_ranked(shape, at, [plans_.one(int(indices[i])) for i in best]),
         cloud=(times, _peaks(shape, at, plans_, indices)) if every else None,
         seconds=perf_counter() - start,
+    )
+
+
+def _space(shape: Shape, chips: int, global_batch: int, limits: Limits) -> Space:
+    return space(
+        *(shape, chips, global_batch), fix=limits.fix, dtype=limits.dtype, frozen=limits.frozen
     )
 
 
@@ -275,7 +283,7 @@ def _enough_chips(
     batch = int(plans_.global_batch)
     for times in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]:
         try:
-            wider = space(shape, at.count * times, batch, fix=limits.fix)
+            wider = _space(shape, at.count * times, batch, limits)
         except BadField:
             return None  # the batch does not divide any further
         for block in _blocks(np.arange(len(wider.degrees))):

@@ -1,8 +1,8 @@
 """Which chips, how many, by when and for how much: a training as a Pareto front of cost and date.
 
-For each kind of chip and count the best plan gives tokens a second; the rate of failures, the time
-of a checkpoint and of a recovery give the share of it that is kept; prices give the cost, rented
-and owned.
+For each kind of chip and count the best of all plans gives tokens a second; the rate of failures,
+the time of a checkpoint and of a recovery give the share of it that is kept; prices give the cost,
+rented and owned.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TypeVar
 
 from regatta.costs.tco import Ownership, tco
 from regatta.hardware.catalogue import Chip, NoPeak
-from regatta.planning.candidates import GIB, Candidate, best_plan
+from regatta.hardware.clusters import Cluster
 from regatta.planning.goodput import STATE_BYTES_PER_WEIGHT, Goodput, goodput
 from regatta.planning.plans import DTYPES
+from regatta.planning.ranking import Ranked
+from regatta.planning.search import Limits, NothingFits, search, site
 from regatta.planning.shapes import BadField, Shape, parameters
-
-MOST_CHIPS = 131_072  # up to which one looks for what would fit
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Option:
     count: int
     basis: str
     usd_per_chip_hour: float
-    candidate: Candidate
+    best: Ranked
     goodput: Goodput
     tokens_per_s: float
     interruptions: float
@@ -182,16 +182,9 @@ def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterato
     found = False
     for count in counts(offer):
         try:
-            candidate = best_plan(
-                *(request.shape, chip, count, request.global_batch),
-                dtype=request.dtype,
-                frozen=request.frozen,
-            )
-        except (BadField, NoPeak) as error:
+            best = _best(request, chip, count)
+        except (BadField, NoPeak, NothingFits) as error:
             why.append(str(error))
-            continue
-        if not candidate.fits:
-            why.append(_too_large(request, chip, candidate))
             continue
         kept = _kept(request, chip, count)
         if not kept.share:
@@ -201,9 +194,17 @@ def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterato
             )
             continue
         found = True
-        yield from _priced(request, offer, candidate, kept)
+        yield from _priced(request, offer, count, best, kept)
     if why and not found:
         misses[chip.name] = why[-1]
+
+
+def _best(request: Training, chip: Chip, count: int) -> Ranked:
+    """The fastest plan that fits. Raises: BadField, NoPeak, NothingFits."""
+    chip.peak("fp8" if request.dtype == "mxfp8" else request.dtype)
+    limits = Limits(dtype=float(DTYPES.index(request.dtype)), frozen=float(request.frozen))
+    at = site(Cluster(chips=((chip, count),)))
+    return search(request.shape, at, request.global_batch, limits=limits, top=1).plans[0]
 
 
 def _kept(request: Training, chip: Chip, count: int) -> Goodput:
@@ -214,10 +215,9 @@ def _kept(request: Training, chip: Chip, count: int) -> Goodput:
 
 
 def _priced(
-    request: Training, offer: Offer, candidate: Candidate, kept: Goodput
+    request: Training, offer: Offer, count: int, best: Ranked, kept: Goodput
 ) -> Iterator[Option]:
-    count = candidate.count
-    tokens_per_s = request.global_batch * float(request.shape.seq_len) / candidate.iteration_s
+    tokens_per_s = request.global_batch * float(request.shape.seq_len) / best.iteration_s
     seconds = request.tokens / tokens_per_s / kept.share
     for basis, usd, capex in bases(offer, count):
         yield Option(
@@ -225,7 +225,7 @@ def _priced(
             count=count,
             basis=basis,
             usd_per_chip_hour=usd,
-            candidate=candidate,
+            best=best,
             goodput=kept,
             tokens_per_s=tokens_per_s,
             interruptions=seconds / kept.mtti_s,
@@ -247,26 +247,6 @@ def bases(offer: Offer, count: int) -> Iterator[tuple[str, float, float]]:
 def _meets(request: Training, option: Option) -> bool:
     deadline = request.deadline_days is None or option.days <= request.deadline_days
     return deadline and (request.budget_usd is None or option.cost_usd <= request.budget_usd)
-
-
-def _too_large(request: Training, chip: Chip, candidate: Candidate) -> str:
-    """The memory that lacks, and the count of such chips that would do."""
-    need, room = candidate.peak_bytes / GIB, chip.memory_bytes / GIB
-    text = f"memory: {need:.0f} of {room:.0f} GiB on {candidate.count} {chip.name}"
-    count = candidate.count * 2
-    while count <= MOST_CHIPS:
-        try:
-            larger = best_plan(
-                *(request.shape, chip, count, request.global_batch),
-                dtype=request.dtype,
-                frozen=request.frozen,
-            )
-        except BadField:
-            break
-        if larger.fits:
-            return f"{text}; {count} of them would do"
-        count *= 2
-    return f"{text}; chips with more memory would do"
 
 
 def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: dict[str, str]) -> str:

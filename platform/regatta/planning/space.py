@@ -38,6 +38,7 @@ class Space:
     valid: NDArray[np.bool_]
     global_batch: float
     dtype: float
+    frozen: float = 0.0
 
     def plan(self, rows: NDArray[np.intp] | slice) -> Plan:
         """Plans of some rows as arrays that broadcast to (rows, *axes)."""
@@ -47,6 +48,7 @@ class Space:
             **dict(zip(AXES, self.axes, strict=True)),
             global_batch=self.global_batch,
             dtype=self.dtype,
+            frozen=self.frozen,
         )
 
     def one(self, index: int) -> Plan:
@@ -58,6 +60,7 @@ class Space:
             **dict(zip(AXES, values, strict=True)),
             global_batch=self.global_batch,
             dtype=self.dtype,
+            frozen=self.frozen,
         )
 
 
@@ -68,6 +71,7 @@ def space(
     *,
     fix: Mapping[str, Collection[float]] | None = None,
     dtype: float = BF16,
+    frozen: float = 0.0,
 ) -> Space:
     """All valid plans that use exactly `chips` chips.
 
@@ -94,7 +98,12 @@ def space(
     sharded = (dp * cp > 1) & ((axes[1] != ZERO_GRADIENTS) | (pp == 1))
     valid = ((axes[0] == 0) | split) & ((axes[1] == 0) | sharded) & (axes[2] >= 0)
     return Space(
-        degrees=degrees, axes=axes, valid=valid, global_batch=float(global_batch), dtype=dtype
+        degrees=degrees,
+        axes=axes,
+        valid=valid,
+        global_batch=float(global_batch),
+        dtype=dtype,
+        frozen=frozen,
     )
 
 

@@ -65,7 +65,7 @@ def test_cheapest_fastest_and_balanced_stand_on_the_front():
 @pytest.mark.parametrize("option", SIZED.front, ids=lambda option: f"{option.count}x{option.chip}")
 def test_cost_date_and_interruptions_follow_from_the_step(option):
     steps = 1e11 / (512 * 4096)
-    seconds = steps * option.candidate.iteration_s / option.goodput.share
+    seconds = steps * option.best.iteration_s / option.goodput.share
     assert option.days == pytest.approx(seconds / 86_400)
     assert option.cost_usd == pytest.approx(
         option.count * option.usd_per_chip_hour * seconds / 3600
@@ -129,7 +129,7 @@ def test_a_model_that_fits_nowhere_tells_how_much_it_needs_and_what_would_do():
     request = training(shape=shape("llama-2-70b"))
     with pytest.raises(NoPlan) as refusal:
         size_training(request, [rent("RTX-3090", max_chips=8)])
-    said = r"no plan fits. memory: \d+ of 24 GiB on 8 RTX-3090; (\d+) of them would do"
+    said = r"no plan fits. memory: nothing fits 8 x RTX-3090; .*; (\d+) chips, or chips with .*"
     count = int(re.fullmatch(said, str(refusal.value))[1])
     assert size_training(request, [rent("RTX-3090", counts=(count,))]).options
     with pytest.raises(NoPlan):
@@ -200,3 +200,19 @@ def test_a_front_falls_in_cost_as_it_rises_in_days(points):
     assert min(days for days, _ in points) == front[0].days
     worth = pareto(options, time=lambda o: o.days, cost=lambda o: o.cost_usd, gain=0.1)
     assert all(a.days < 0.9 * b.days for a, b in pairwise(worth))
+
+
+def test_adapters_alone_need_less_memory_and_no_more_time():
+    offers = [rent("H100", counts=(8,))]
+    (whole,) = size_training(training(), offers).options
+    (adapters,) = size_training(training(frozen=True), offers).options
+    assert adapters.best.plan.frozen == 1
+    assert adapters.days < whole.days
+    assert adapters.goodput.save_s < whole.goodput.save_s
+
+
+def test_counts_over_which_the_batch_does_not_divide_are_passed_over_or_told():
+    sized = size_training(training(global_batch=4), [rent("H100", counts=(8, 521))])
+    assert {option.count for option in sized.options} == {8}
+    with pytest.raises(NoPlan, match=r"global_batch: 4 divides in no way over 521 chips"):
+        size_training(training(global_batch=4), [rent("H100", counts=(521,))])
