@@ -21,7 +21,11 @@ from regatta.planning.ranking import Ranked
 from regatta.planning.search import Limits, NothingFits, search, site
 from regatta.planning.shapes import BadField, Shape, parameters
 
+RECOVER = "they recover; a shorter recovery_s, faster storage or fewer chips would do"
+
 T = TypeVar("T")
+
+Misses = dict[str, tuple[float, str]]  # by chip: how far off, and in words
 
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
@@ -116,7 +120,7 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
     if not offers:
         raise BadField("chips", "name at least one chip that may be used")
     unpriced = tuple(o.chip.name for o in offers if o.usd_per_hour is None and o.own is None)
-    misses: dict[str, str] = {}
+    misses: Misses = {}
     found = [option for offer in offers for option in _options(request, offer, misses)]
     if not found:
         raise NoPlan(_nothing_fits(offers, unpriced, misses))
@@ -131,7 +135,7 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
         fastest=min(front, key=lambda option: option.days),
         balanced=min(front, key=lambda option: option.cost_usd * option.days),
         unpriced=unpriced,
-        misses=misses,
+        misses={name: text for name, (_, text) in misses.items()},
     )
 
 
@@ -171,32 +175,29 @@ def counts(offer: Offer) -> Iterator[int]:
     yield most
 
 
-def _options(request: Training, offer: Offer, misses: dict[str, str]) -> Iterator[Option]:
+def _options(request: Training, offer: Offer, misses: Misses) -> Iterator[Option]:
     """Options of one kind of chip; why there is none is put into misses."""
     chip = offer.chip
     if offer.usd_per_hour is not None:
         positive("price", offer.usd_per_hour)
     elif offer.own is None:
         return
-    why: list[str] = []
+    why: list[tuple[float, str]] = []
     found = False
     for count in counts(offer):
         try:
             best = _best(request, chip, count)
         except (BadField, NoPeak, NothingFits) as error:
-            why.append(str(error))
+            why.append((_lack(error, chip), str(error)))
             continue
         kept = _kept(request, chip, count)
         if not kept.share:
-            why.append(
-                f"goodput: {count} {chip.name} fail faster than they recover; "
-                "a shorter recovery_s, faster storage or fewer chips would do"
-            )
+            why.append((inf, f"goodput: {count} {chip.name} fail faster than {RECOVER}"))
             continue
         found = True
         yield from _priced(request, offer, count, best, kept)
     if why and not found:
-        misses[chip.name] = why[-1]
+        misses[chip.name] = min(why)
 
 
 def _best(request: Training, chip: Chip, count: int) -> Ranked:
@@ -249,10 +250,18 @@ def _meets(request: Training, option: Option) -> bool:
     return deadline and (request.budget_usd is None or option.cost_usd <= request.budget_usd)
 
 
-def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: dict[str, str]) -> str:
+def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: Misses) -> str:
+    """The nearest miss, and of the other chips how many missed too."""
     if len(unpriced) == len(offers):
         return f"price: none is known for {', '.join(unpriced)}; give one per chip and hour"
-    return "no plan fits. " + ". ".join(misses.values())
+    _, nearest = min(misses.values())
+    rest = f" ({len(misses) - 1} other chips miss by more)" if len(misses) > 1 else ""
+    return f"no plan fits. {nearest}{rest}"
+
+
+def _lack(error: Exception, chip: Chip) -> float:
+    """Times the memory that the nearest plan needs; what lacks otherwise is further away."""
+    return error.peak_bytes / chip.memory_bytes if isinstance(error, NothingFits) else inf
 
 
 def _nothing_meets(request: Training, found: Sequence[Option]) -> str:

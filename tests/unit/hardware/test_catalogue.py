@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,31 +22,9 @@ from regatta.hardware.catalogue import (
 
 CHIPS = list(catalogue().values())
 
-# Every value of the column `gpu` in the published runs but mixes.
-PUBLISHED = [
-    "A100-80GB",
-    "A100-40GB",
-    "A800-80GB",
-    "Ascend-910B",
-    "B200",
-    "B300",
-    "GB200",
-    "GB300",
-    "GH200-96GB",
-    "H100-80GB",
-    "H100-96GB-HBM2e",
-    "H800-80GB",
-    "MI250X-GCD",
-    "MI325X",
-    "MetaX-C500",
-    "TPUv4",
-    "TPUv5e",
-    "TPUv5p",
-    "V100-32GB",
-    "RTX-2080",
-    "RTX-3090",
-    "Titan-RTX",
-]
+RUNS = files("regatta.planning").joinpath("data", "published_runs.csv.gz").read_bytes()
+PUBLISHED = {row["gpu"] for row in csv.DictReader(gzip.decompress(RUNS).decode().splitlines())}
+MIXES = {name for name in PUBLISHED if "+" in name}
 
 
 def test_at_least_thirty_chips_of_ten_vendors_the_domestic_ones_among_them():
@@ -97,9 +79,14 @@ def test_no_two_chips_share_a_name_or_alias():
     assert len({key for key, _ in keys}) == len(keys)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", sorted(PUBLISHED - MIXES))
 def test_chips_of_the_published_runs_are_found_by_the_name_used_there(name):
     assert find(name).name == name
+
+
+@pytest.mark.parametrize("mix", sorted(MIXES))
+def test_so_is_each_chip_of_a_mix(mix):
+    assert [find(name).name for name in mix.split("+")] == mix.split("+")
 
 
 @given(st.sampled_from(CHIPS), st.sampled_from([str.lower, str.upper, str.title]))

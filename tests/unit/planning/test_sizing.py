@@ -216,3 +216,9 @@ def test_counts_over_which_the_batch_does_not_divide_are_passed_over_or_told():
     assert {option.count for option in sized.options} == {8}
     with pytest.raises(NoPlan, match=r"global_batch: 4 divides in no way over 521 chips"):
         size_training(training(global_batch=4), [rent("H100", counts=(521,))])
+
+
+def test_of_several_chips_that_miss_the_nearest_is_told():
+    offers = [rent(name, max_chips=8) for name in ("T4", "A100", "L4")]
+    with pytest.raises(NoPlan, match=r"nothing fits 8 x A100-80GB.*\(2 other chips miss by more"):
+        size_training(training(shape=shape("llama-2-70b"), dtype="fp16"), offers)
