@@ -34,6 +34,7 @@ LINK_LIVES = timedelta(minutes=30)
 INVITATION_LIVES = timedelta(days=3)
 TOKEN_DAYS, TOKEN_DAYS_MOST = 90, 365
 _FREE_TRIES, _LONGEST_PAUSE_S = 5, 300
+_HASHING = limits.Room(working=2, waiting=2)  # half a second of a core each, that is its point
 
 
 def audit(*, team: Team | None, actor: str, action: str, subject: str = "", **detail: Any) -> None:
@@ -165,7 +166,8 @@ def sign_in(request: HttpRequest, *, username: str, password: str) -> User:
             status=429,
             retry_after_s=wait_s,
         )
-    user = authenticate(request, username=username, password=password)
+    with _HASHING.enter():
+        user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
         _note_failure(key)
         audit(team=None, actor="anonymous", action="sign_in.failed", subject=username[:120])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from ninja.responses import NinjaJSONEncoder
 from apps.http.problems import Refused
 
 DEEPEST = 64  # as deep as Ray's own server still reads back
+MOST_PARTS = 100_000
 
 
 class JsonParser(Parser):
@@ -56,7 +57,7 @@ def read_json(body: bytes) -> Any:
     """The document of a body.
 
     Raises: Refused for what is no JSON, numbers without an end, texts that cannot be stored
-    (zero bytes, halves of surrogate pairs), and more levels than DEEPEST.
+    (zero bytes, halves of surrogate pairs), more levels than DEEPEST and parts than MOST_PARTS.
     """
     try:
         given = json.loads(body, parse_constant=_no_number)
@@ -64,39 +65,57 @@ def read_json(body: bytes) -> Any:
         raise _too_deep() from error
     except ValueError as error:
         raise Refused("invalid_json", _("The body is not JSON."), status=400) from error
-    for pointer, value in _parts(given):
+    for number, (names, value) in enumerate(_parts(given)):
+        if number > MOST_PARTS:
+            raise Refused(
+                "too_many_parts",
+                _("A document has at most %(n)d names and values.") % {"n": MOST_PARTS},
+            )
         if isinstance(value, str) and not _is_storable(value):
             raise Refused(
                 "bad_text",
                 _("A text has no zero bytes and no half characters (surrogates)."),
-                pointer=pointer,
+                pointer=_pointer(names),
             )
         if isinstance(value, float) and not isfinite(value):
-            raise Refused("bad_number", _("This number is too large."), pointer=pointer)
+            raise Refused("bad_number", _("This number is too large."), pointer=_pointer(names))
     return given
 
 
-def _parts(given: Any) -> Iterator[tuple[str, Any]]:
-    """Every name and value, with the JSON pointer of where it stands."""
-    waiting: list[tuple[str, Any, int]] = [("", given, 0)]
-    while waiting:
-        pointer, value, depth = waiting.pop()
-        if depth > DEEPEST:
+def _parts(given: Any) -> Iterator[tuple[Sequence[str | int], Any]]:
+    """Every name and value, with the names that lead to it, in a list that changes meanwhile."""
+    names: list[str | int] = []
+    yield names, given
+    inside = [_members(given)]  # of each level, what is still to come
+    while inside:
+        del names[len(inside) - 1 :]
+        if (member := next(inside[-1], None)) is None:
+            inside.pop()
+            continue
+        name, value = member
+        if isinstance(name, str):
+            yield names, name
+        names.append(name)
+        if len(names) > DEEPEST:
             raise _too_deep()
-        yield pointer, value
-        if isinstance(value, dict):
-            yield from ((pointer, name) for name in value)
-            waiting += [(f"{pointer}/{_plain(n)}", v, depth + 1) for n, v in value.items()]
-        elif isinstance(value, list):
-            waiting += [(f"{pointer}/{n}", v, depth + 1) for n, v in enumerate(value)]
+        yield names, value
+        if isinstance(value, dict | list):
+            inside.append(_members(value))
+
+
+def _members(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return enumerate(value) if isinstance(value, list) else iter(())
+
+
+def _pointer(names: Sequence[str | int]) -> str:
+    """The JSON pointer of a part (RFC 6901), its names in ASCII."""
+    return "".join(f"/{ascii(str(name))[1:-1][:80]}" for name in names)
 
 
 def _is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def _plain(name: str) -> str:
-    return ascii(name)[1:-1][:80]
 
 
 def _too_deep() -> Refused:

@@ -1,7 +1,8 @@
-"""How often one caller may ask: token buckets in this process's memory, so they cost no query.
+"""How often one caller may ask, and how many may do at once what takes long.
 
-Each web process counts for itself: with two, a caller may ask up to twice as often. A limit keeps
-a script that runs away from taking everybody's share; it is no quota.
+Kept in this process's memory, so that it costs no query; each web process counts for itself: with
+two, a caller may ask up to twice as often. A limit keeps a script that runs away from taking
+everybody's share; it is no quota.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -52,3 +55,33 @@ def spend(kind: str, who: str, *, now_s: float | None = None) -> None:
             status=429,
             retry_after_s=wait_s,
         )
+
+
+class Room:
+    """Where work that takes seconds is done, so that it leaves threads to all other requests.
+
+    working: how many do it at once. waiting: how many more may stand in line, each in a thread.
+    """
+
+    def __init__(self, *, working: int, waiting: int) -> None:
+        self._door = BoundedSemaphore(working + waiting)
+        self._desks = BoundedSemaphore(working)
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Wait for a desk.
+
+        Raises: Refused (503) when the line is full.
+        """
+        if not self._door.acquire(blocking=False):
+            raise Refused(
+                "busy",
+                _("Many ask for this at the same moment; try again in a few seconds."),
+                status=503,
+                retry_after_s=2,
+            )
+        try:
+            with self._desks:
+                yield
+        finally:
+            self._door.release()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from django.db import DataError, OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
+from apps.http.limits import Room
 from apps.http.problems import Refused
 from apps.jobs import logs
 
@@ -16,6 +17,7 @@ HITS_MOST = 500
 _WORDS_CHARS, _LINE_CHARS, _LINES_AT_ONCE = 200, 2000, 2000
 _LINE_BYTES = 4 * _LINE_CHARS
 _SEARCH_S = 5.0
+_SEARCHING = Room(working=2, waiting=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +42,23 @@ def search(attempt_id: int, *, q: str, is_regex: bool = False, limit: int = 100)
 
     The database matches expressions, since it can be told to stop; of a line, the first
     2,000 characters count.
-    Raises: Refused for an expression that is none, or is too slow; for a wrong length or limit.
+    Raises: Refused for an expression that is none, or is too slow; for a wrong length or limit;
+    when too many search at once.
     """
     if not 1 <= len(q) <= _WORDS_CHARS or not 1 <= limit <= HITS_MOST:
         said = _("Search for 1 to %(chars)d characters, with a limit from 1 to %(most)d.")
         words = {"chars": _WORDS_CHARS, "most": HITS_MOST}
         raise Refused("bad_search", said % words, pointer="/q")
-    deadline_s, hits = time.monotonic() + _SEARCH_S, list[Line]()
-    for some in _some_lines(attempt_id):
-        wanted = q.casefold()
-        matching = (
-            _matching(some, q) if is_regex else [x for x in some if wanted in x.text.casefold()]
-        )
-        hits += matching
-        if len(hits) >= limit or time.monotonic() > deadline_s:
-            return Found(lines=hits[:limit], complete=False)
+    hits, wanted = list[Line](), q.casefold()
+    with _SEARCHING.enter():
+        deadline_s = time.monotonic() + _SEARCH_S
+        for some in _some_lines(attempt_id):
+            if is_regex:
+                hits += _matching(some, q)
+            else:
+                hits += [line for line in some if wanted in line.text.casefold()]
+            if len(hits) >= limit or time.monotonic() > deadline_s:
+                return Found(lines=hits[:limit], complete=False)
     return Found(lines=hits, complete=True)
 
 

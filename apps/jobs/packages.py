@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.services import audit
+from apps.http.limits import Room
 from apps.http.problems import Refused
 from apps.jobs import selectors
 from apps.jobs.models import Job, Package
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PREFIX = "_ray_pkg_"
 BYTES_MOST = 20 << 30  # of one team
 _LONGEST_UPLOAD_S = 24 * 3600.0
+_CHECKING = Room(working=2, waiting=4)  # up to 2 GiB are unpacked to be counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def received(chunks: Iterable[bytes]) -> Iterator[Checked]:
     limits = Limits()
     try:
         with selectors.store().receive(chunks, max_bytes=limits.packed_bytes) as draft:
-            yield Checked(draft, check_zip(draft.file, limits=limits))
+            with _CHECKING.enter():
+                facts = check_zip(draft.file, limits=limits)
+            yield Checked(draft, facts)
     except TooLarge as error:
         raise Refused(
             "package_too_large",

@@ -1,6 +1,9 @@
-"""How often one token may ask: buckets that fill again, and cost no query."""
+"""How often one token may ask, and how many may do at once what takes long."""
 
 from __future__ import annotations
+
+import threading
+import time
 
 import pytest
 from people import a_team, a_token, a_user, bearer
@@ -125,3 +128,31 @@ def test_a_page_asked_for_too_often_says_so_in_words(client, few):
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].content.decode().startswith("More than 2 such requests a minute; wait ")
     assert int(answers[2]["Retry-After"]) > 0
+
+
+def test_who_finds_a_full_room_is_turned_away_and_the_others_are_served():
+    room = limits.Room(working=1, waiting=1)
+    began, go_on, done = threading.Event(), threading.Event(), []
+
+    def work():
+        with room.enter():
+            began.set()
+            assert go_on.wait(10)
+            done.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    workers[0].start()
+    assert began.wait(10)
+    workers[1].start()
+    until_full_s = time.monotonic() + 10
+    while room._door._value and time.monotonic() < until_full_s:
+        time.sleep(0.01)
+    with pytest.raises(Refused) as refusal, room.enter():
+        pass
+    assert (refusal.value.status, refusal.value.headers) == (503, {"Retry-After": "2"})
+    go_on.set()
+    for worker in workers:
+        worker.join(10)
+    assert done == [1, 1]
+    with room.enter():
+        pass
