@@ -165,7 +165,7 @@ def _watch(turns: list[Turn], stop: threading.Event) -> str:
         _beat()
         stop.wait(_BEAT_S)
         for place, turn in enumerate(turns):
-            if not turn.is_alive():
+            if not turn.is_alive() and not stop.is_set():
                 return _said(f"{turn.name} died")
             if turn.is_stuck():
                 stuck.append(turn)
