@@ -25,6 +25,7 @@ def predict(
 
 
 app.command("search", epilog=plan_search.SEARCH)(plan_search.search)
+app.command("mixed", epilog=plan_search.MIXED)(plan_search.mixed)
 app.command("size", epilog=plan_size.EXAMPLE)(plan_size.size)
 
 

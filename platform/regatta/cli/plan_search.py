@@ -58,3 +58,18 @@ def search(  # noqa: PLR0913 - the options of a command
     """Find the fastest plans for a model on chips of one kind, among all that are valid."""
     asked = Asked(**locals())
     raise typer.Exit(import_module("regatta.cli.plan_search_answer").run(asked))
+
+
+def mixed(  # noqa: PLR0913 - the options of a command
+    model: Model,
+    cluster: Where,
+    global_batch: Batch,
+    seq_len: SeqLen = None,
+    fix: Fix = None,
+    headroom: Headroom = 0.0,
+    dtype: Dtype = "bf16",
+    as_json: AsJson = False,
+) -> None:
+    """Find the fastest plan for a model on chips of several kinds as one cluster."""
+    asked = Asked(**locals())
+    raise typer.Exit(import_module("regatta.cli.plan_mixed_answer").run(asked))

@@ -1,0 +1,86 @@
+"""`regatta plan mixed`: what it does, apart from its options in plan_search."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+from typing import Any
+
+import typer
+
+from regatta.cli.plan_search import Asked
+from regatta.cli.plan_search_answer import guarded, limits, plan_dict, read
+from regatta.planning.blocks import Stages
+from regatta.planning.mixed import Block, Mixed, plan_mixed
+
+LOSSES = {
+    "waiting": "blocks that are done before the slowest",
+    "fewer_micro_batches": "bubble, optimizer and own gradients over fewer micro-batches",
+    "unlike_stages": "pipelines over unlike chips: whole layers, bubble, slow links",
+    "exchange": "gradients between kinds",
+}
+
+
+def run(asked: Asked) -> int:
+    """Print the fastest plan over all chips of a cluster."""
+
+    def answer() -> None:
+        start = perf_counter()
+        shape, cluster = read(asked)
+        found = plan_mixed(shape, cluster, asked.global_batch, limits(asked))
+        seconds = perf_counter() - start
+        typer.echo(json.dumps(as_dict(found, seconds)) if asked.as_json else _sentences(found))
+
+    return guarded(answer, as_json=asked.as_json)
+
+
+def as_dict(found: Mixed, seconds: float) -> dict[str, Any]:
+    """The answer; its shape is documented in docs/reference."""
+    return {
+        "seconds": seconds,
+        "iteration_s": found.iteration_s,
+        "simulated_s": found.simulated_s,
+        "efficiency": found.efficiency,
+        "simulated_efficiency": found.simulated_efficiency,
+        "alone_sequences_per_s": found.alone,
+        "losses": found.losses,
+        "uniform_s": found.uniform_s,
+        "exchange_s": found.exchange_s,
+        "blocks": [_block(block) for block in found.blocks],
+    }
+
+
+def _block(block: Block) -> dict[str, Any]:
+    return {
+        "sequences": block.sequences,
+        "micro_batches": list(block.micro_batches),
+        "iteration_s": block.seconds,
+        "simulated_s": block.simulated_s,
+        "stages": [_stages(stages) for stages in block.option.stages],
+    }
+
+
+def _stages(stages: Stages) -> dict[str, Any]:
+    chip, count = stages.at.chip.name, stages.at.count
+    plan = plan_dict(stages.plan) | {"pp": len(stages.layers)}
+    return {"chip": chip, "chips": count, "layers": list(stages.layers), **plan}
+
+
+def _sentences(found: Mixed) -> str:
+    lines = [f"{found.iteration_s:.4g} s a step ({found.simulated_s:.4g} s simulated)"]
+    if found.efficiency:
+        lines[0] += f", efficiency {found.efficiency:.1%}"
+    if found.uniform_s:
+        gain = found.uniform_s / found.iteration_s
+        lines[0] += f", {gain:.2f} x the best plan that treats all chips alike"
+    for block in found.blocks:
+        lines.append(f"{block.sequences} sequences in {block.seconds:.4g} s:")
+        for stages in block.option.stages:
+            plan = stages.plan
+            lines.append(
+                f"    {stages.at.count} x {stages.at.chip.name}: tp {plan.tp:g} "
+                f"pp {len(stages.layers)} dp {plan.dp:g} cp {plan.cp:g} "
+                f"micro_batch {plan.micro_batch:g}, layers {stages.layers}"
+            )
+    lines += [f"lost {part:.1%}: {LOSSES[name]}" for name, part in found.losses.items()]
+    return "\n".join(lines)

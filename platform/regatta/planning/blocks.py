@@ -1,0 +1,378 @@
+"""Parts of a mixed cluster: chips of one kind, or pipelines whose stages are of several kinds.
+
+A block is a number of equal pipelines. Its step takes `fixed_s + each_s x micro_batches`: for one
+kind by `step.step`, which is linear in the micro-batches; for pipelines over unlike stages by
+`pipeline_s`, the longest paths through 1F1B. Groups of tp, cp, ep and dp stay inside one kind;
+between kinds only activations pass, or gradients once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, reduce
+from itertools import islice, product
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regatta.planning import layers, memory, plans, step
+from regatta.planning.layers import LayerTimes
+from regatta.planning.plans import Plan
+from regatta.planning.search import BLOCK, Limits, Site
+from regatta.planning.shapes import Shape
+from regatta.planning.simulate import Pipeline
+from regatta.planning.space import Matrix, divisors, space
+
+MICRO_BATCHES = (1, 2, 4, 8)
+KEPT = 60  # pipelines over unlike stages that are worked out, by a bound on their time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Neighbouring stages on one kind of chip. layers: of each of them, first to last."""
+
+    at: Site
+    plan: Plan
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to use a block: `dp` equal pipelines of these stages, each micro_batch at a time.
+
+    multiple: of which micro_batches must be (pp where chunks are interleaved).
+    """
+
+    stages: tuple[Stages, ...]
+    dp: int
+    micro_batch: int
+    multiple: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Ways to use a block with their times: arrays over options.
+
+    unit: sequences that one micro-batch of every pipeline has. option: the one at an index.
+    """
+
+    fixed_s: Matrix
+    each_s: Matrix
+    unit: Matrix
+    multiple: Matrix
+    option: Callable[[int], Option]
+
+    def most(self, seconds: float) -> tuple[float, int]:
+        """Sequences that the block can do in this time, and by which option."""
+        rounds = np.floor((seconds - self.fixed_s) / self.each_s / self.multiple + 1e-9)
+        done = np.maximum(rounds, 0) * self.multiple * self.unit
+        best = int(done.argmax())
+        return float(done[best]), best
+
+
+def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
+    """Every plan of one kind's chips that fits.
+
+    Replicas may differ by one micro-batch, so that the batch need not divide.
+    """
+    batch = 8 * at.count  # which every dp, every micro-batch and every pipeline divides
+    fix = {"micro_batch": MICRO_BATCHES, **limits.fix}
+    all_plans = space(shape, at.count, batch, fix=fix, dtype=limits.dtype)
+    fixed_s, each_s = np.empty(all_plans.valid.shape), np.empty(all_plans.valid.shape)
+    valid = all_plans.valid.copy()
+    for start in range(0, len(valid), BLOCK):
+        rows = slice(start, start + BLOCK)
+        plan = all_plans.plan(rows)
+        valid[rows] &= _fits(shape, plan, at, limits)
+        fixed_s[rows], each_s[rows] = _linear(shape, plan, at)
+    flat = np.flatnonzero(valid)
+    pp, vpp, dp, micro = all_plans.degrees[flat // max(1, valid[:1].size)].T[[1, 2, 3, 7]]
+    multiple = np.where(vpp > 1, pp, 1.0)
+
+    def option(i: int) -> Option:
+        plan = all_plans.one(int(flat[i]))
+        return Option(
+            stages=(Stages(at=at, plan=plan, layers=_even(shape, plan)),),
+            dp=int(dp[i]),
+            micro_batch=int(micro[i]),
+            multiple=int(multiple[i]),
+        )
+
+    return Options(
+        fixed_s=fixed_s[valid],
+        each_s=each_s[valid],
+        unit=dp * micro,
+        multiple=multiple,
+        option=option,
+    )
+
+
+def uniform_s(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> float | None:
+    """The best step of one plan that treats all chips alike: the slowest kind sets its pace.
+
+    share: sequences of a step. None where no plan fits every kind.
+    """
+    chips = sum(at.count for at in kinds)
+    fix = {"micro_batch": MICRO_BATCHES, **limits.fix}
+    all_plans = space(shape, chips, 8 * chips, fix=fix, dtype=limits.dtype)
+    plan = all_plans.plan(slice(None))
+    valid, slowest = all_plans.valid, np.zeros(all_plans.valid.shape)
+    rounds = np.ceil(share / (plan.dp * plan.micro_batch))
+    rounds = np.where(np.asarray(plan.vpp) > 1, np.ceil(rounds / plan.pp) * plan.pp, rounds)
+    for at in kinds:
+        fixed_s, each_s = _linear(shape, plan, at)
+        slowest = np.maximum(slowest, fixed_s + each_s * rounds)
+        valid = valid & _fits(shape, plan, at, limits) & (at.count % np.asarray(plan.tp) == 0)
+    return float(slowest[valid].min()) if valid.any() else None
+
+
+def over_kinds(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> Options:
+    """Pipelines whose stages are of several kinds, layers by speed; memory-rich chips first.
+
+    The first stages hold the most micro-batches. Dense and MoE layers count as their mean. Of all
+    splits, those are worked out that are best when layers need not be whole, for about `share`
+    sequences a step.
+    """
+    kinds = sorted(kinds, key=lambda at: -float(at.machine.memory_bytes))
+    splits = sorted(_splits(shape, kinds, limits, share), key=lambda split: split.bound_s)
+    worked_out = (_with_layers(shape, split, limits) for split in splits)
+    found = list(islice(filter(None, worked_out), KEPT))
+    times = []
+    for option in found:
+        m = max(sum(len(s.layers) for s in option.stages), round(share / option.dp))
+        one, two = (block_s(shape, option, n) for n in (m, 2 * m))
+        times.append((2 * one - two, (two - one) / m))
+    fixed_s, each_s = np.array(times).reshape(-1, 2).T
+    return Options(
+        fixed_s=fixed_s,
+        each_s=each_s,
+        unit=np.array([o.dp * o.micro_batch for o in found], dtype=np.float64),
+        multiple=np.ones(len(found)),
+        option=found.__getitem__,
+    )
+
+
+def block_s(shape: Shape, option: Option, micro_batches: int) -> float:
+    """Seconds of one step of a block whose busiest pipeline has so many micro-batches."""
+    if len(option.stages) == 1:
+        stages = option.stages[0]
+        plan = _with_micro_batches(stages.plan, micro_batches)
+        took = step.step(shape, plan, stages.at.machine, stages.at.constants)
+        return float(took.iteration_s)
+    return after_pipeline_s(option, pipeline_s(pipeline(shape, option, micro_batches)))
+
+
+def after_pipeline_s(option: Option, seconds: float) -> float:
+    """The step that a pipeline's time makes, with stragglers and the overhead of a step."""
+    chips = sum(stages.at.count for stages in option.stages)
+    constants = [stages.at.constants for stages in option.stages]
+    straggle = max(float(k.straggle) for k in constants) * np.log2(max(chips / 8, 1))
+    return float(seconds * (1 + straggle) + max(float(k.step_s) for k in constants))
+
+
+def pipeline(shape: Shape, option: Option, micro_batches: int) -> Pipeline:
+    """One pipeline of a block for the simulator: seconds of each stage, and what it passes on."""
+    forward: list[float] = []
+    backward: list[float] = []
+    send: list[float] = []
+    ends: list[float] = []
+    vpp, pp = 1, sum(len(stages.layers) for stages in option.stages)
+    sites = [stages for stages in option.stages for _ in stages.layers]
+    for stages in option.stages:
+        at = stages.at
+        layer = layers.layer_times(shape, stages.plan, at.machine, at.constants)
+        total, again = float(layers.total(layer)), float(layer.recompute_s)
+        vpp = int(float(stages.plan.vpp))
+        for count in stages.layers:
+            whole = count * total + (float(layer.head_s) if len(forward) == pp - 1 else 0.0)
+            forward.append((whole - count * again) / 3 / vpp)
+            backward.append(whole / vpp - forward[-1])
+            plan = replace(stages.plan, pp=float(pp))
+            part = replace(shape, layers=float(count * pp))
+            comm = sum(
+                float(v) for v in step.data_comm(part, plan, at.machine, at.constants, count)
+            )
+            ends.append(comm + float(step.optimizer_s(part, plan, at.machine, at.constants)))
+    for here, there in zip(sites, [*sites[1:], sites[0]], strict=True):
+        slow = min((here, there), key=lambda s: float(s.at.machine.inter_Bps) * float(s.plan.tp))
+        plan = replace(slow.plan, pp=float(pp), vpp=1.0)
+        machine = slow.at.machine
+        if here.at is not there.at:  # no fast link joins unlike chips
+            machine = replace(machine, domain_chips=1.0)
+        hop = step.pipeline_hop(shape, plan, machine, slow.at.constants)
+        send.append(float(hop) / 2)
+    return Pipeline(
+        forward_s=forward,
+        backward_s=backward,
+        send_s=send,
+        reduce_s=ends,
+        micro_batches=micro_batches,
+        vpp=vpp,
+    )
+
+
+def pipeline_s(of: Pipeline) -> float:
+    """Seconds of a step of 1F1B on unlike stages: the longest of the paths through one stage i.
+
+    Down to i; then either all of i's first forwards or a way to the end and back, whichever is
+    longer; one period of i per micro-batch; the same at the end. Exact for even stages, where it
+    is (m + pp - 1) periods. For vpp = 1 and micro_batches of pp or more.
+    """
+    send = np.array([*of.send_s[:-1], 0.0])
+    came = np.array([0.0, *of.send_s[:-1]])
+    forward, backward = np.array(of.forward_s) + send, np.array(of.backward_s) + came
+    period = forward + backward
+    pp, m = len(period), of.micro_batches
+    above = np.concatenate([[0.0], np.cumsum(period)])[:-1]
+    onward = np.cumsum(period[::-1])[::-1]
+    left = np.minimum(pp - np.arange(pp), m)
+    start = np.maximum(onward, left * forward + backward)
+    end = np.maximum(onward, forward + left * backward)
+    whole = np.max(above + start + np.maximum(m - 1 - left, -1) * period + end)
+    back = np.concatenate([[0.0], np.cumsum(backward)])[:-1]
+    return float(np.max(whole - back + np.array(of.reduce_s)))
+
+
+def peak_share(shape: Shape, stages: Stages, behind: int) -> float:
+    """Share of a chip's memory that the first of these stages needs; `behind` it come others."""
+    pp = float(behind + len(stages.layers))
+    part = replace(shape, layers=max(stages.layers) * pp)
+    plan = replace(stages.plan, pp=pp)
+    at = stages.at
+    held = memory.peak(part, plan, at.machine, at.constants)
+    must = float(held.total_bytes) - float(held.breakdown["fragmentation"])
+    return must / float(at.machine.memory_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Split:
+    """Stages of each kind before layers are dealt out. bound_s: a step if layers divided."""
+
+    members: list[Stages]
+    times: list[LayerTimes]
+    counts: list[int]
+    bound_s: float
+
+
+def _splits(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> Iterator[_Split]:
+    """All splits over dp, a tp for each kind, micro-batch and recomputation."""
+    common = reduce(gcd, (at.count for at in kinds))
+    fix = limits.fix
+    choices = [
+        [d for d in divisors(at.count) if d <= at.machine.domain_chips and shape.heads % d == 0]
+        for at in kinds
+    ]
+    again = sorted(fix.get("recompute", (plans.NONE, plans.SELECTIVE, plans.FULL)))
+    micros = [m for m in MICRO_BATCHES if m in fix.get("micro_batch", (m,))]
+
+    @cache
+    def timed(i: int, dp: int, tp: int, micro: int, recompute: float) -> tuple[Stages, LayerTimes]:
+        at, plan = kinds[i], _plan(shape, dp, tp, micro, recompute, limits)
+        times = layers.layer_times(shape, plan, at.machine, at.constants)
+        return Stages(at=at, plan=plan, layers=()), times
+
+    for dp, tps in product(divisors(common), product(*choices)):
+        if not {dp} <= set(fix.get("dp", {dp})) or not set(tps) <= set(fix.get("tp", tps)):
+            continue
+        if any(at.count % (dp * tp) for at, tp in zip(kinds, tps, strict=True)):
+            continue
+        counts = [at.count // (dp * tp) for at, tp in zip(kinds, tps, strict=True)]
+        if sum(counts) > shape.layers:
+            continue
+        for micro, recompute in product(micros, again):
+            known = [timed(i, dp, tp, micro, recompute) for i, tp in enumerate(tps)]
+            speed = sum(
+                n / float(layers.total(t)) for n, (_, t) in zip(counts, known, strict=True)
+            )
+            rounds = max(1.0, share / (dp * micro)) + sum(counts) - 1
+            yield _Split(
+                members=[stages for stages, _ in known],
+                times=[times for _, times in known],
+                counts=counts,
+                bound_s=float(shape.layers) / speed * rounds,
+            )
+
+
+def _plan(shape: Shape, dp: int, tp: int, micro: int, recompute: float, limits: Limits) -> Plan:
+    ep = max((d for d in divisors(int(shape.experts)) if dp % d == 0), default=1)
+    return Plan(
+        tp=float(tp),
+        pp=1.0,
+        vpp=1.0,
+        dp=float(dp),
+        cp=1.0,
+        ep=float(ep if shape.experts else 1),
+        etp=1.0 if shape.experts else float(tp),
+        micro_batch=float(micro),
+        global_batch=float(dp * micro),
+        sequence_parallel=float(tp > 1),
+        zero_stage=float(dp > 1),
+        recompute=recompute,
+        dtype=limits.dtype,
+    )
+
+
+def _with_layers(shape: Shape, split: _Split, limits: Limits) -> Option | None:
+    """Layers over stages so that the slowest is as fast as can be, if every stage then fits."""
+    members, found, counts = split.members, split.times, split.counts
+    each = np.repeat([float(layers.total(t)) for t in found], counts)
+    head = np.zeros(len(each))
+    head[-1] = float(found[-1].head_s)
+    given = shared(int(shape.layers), each, head)
+    if given.min() < 1:
+        return None
+    parts = np.split(given, np.cumsum(counts)[:-1])
+    stages, behind = [], len(given)
+    for member, part in zip(members, parts, strict=True):
+        behind -= len(part)
+        filled = replace(member, layers=tuple(int(n) for n in part))
+        if peak_share(shape, filled, behind) > 1 - limits.headroom:
+            return None
+        stages.append(filled)
+    plan = members[0].plan
+    return Option(
+        stages=tuple(stages), dp=int(plan.dp), micro_batch=int(plan.micro_batch), multiple=1
+    )
+
+
+def shared(total: int, each_s: Matrix, extra_s: Matrix) -> NDArray[np.int64]:
+    """Whole numbers that sum to `total` and make the largest `count x each_s + extra_s` least.
+
+    Given one by one to where the sum grows least, which is optimal for such sums (Fox 1966).
+    """
+    least = total / np.sum(1 / each_s)  # no split is better, so this many are in every best one
+    start = np.floor(np.maximum(0, (least - extra_s) / each_s)).astype(np.int64)
+    for _ in range(total - int(start.sum())):
+        start[np.argmin((start + 1) * each_s + extra_s)] += 1
+    return start
+
+
+def _fits(shape: Shape, plan: Plan, at: Site, limits: Limits) -> NDArray[np.bool_]:
+    within = replace(at.machine, memory_bytes=at.machine.memory_bytes * (1 - limits.headroom))
+    return np.asarray(memory.peak(shape, plan, within, at.constants).fits) > 0
+
+
+def _linear(shape: Shape, plan: Plan, at: Site) -> tuple[Matrix, Matrix]:
+    """Seconds of a step with no micro-batch, and of each one more."""
+    layer = layers.layer_times(shape, plan, at.machine, at.constants)
+    one, two = (
+        np.asarray(
+            step.step(
+                shape, _with_micro_batches(plan, m), at.machine, at.constants, layer
+            ).iteration_s
+        )
+        for m in (64, 128)
+    )
+    return 2 * one - two, (two - one) / 64
+
+
+def _with_micro_batches(plan: Plan, micro_batches: int) -> Plan:
+    return replace(plan, global_batch=plan.dp * plan.micro_batch * micro_batches)
+
+
+def _even(shape: Shape, plan: Plan) -> tuple[int, ...]:
+    """Layers per stage of a plan over even stages; where they do not divide the last have less."""
+    pp, count = int(plan.pp), int(shape.layers)
+    return tuple(count // pp + (1 if i < count % pp else 0) for i in range(pp))

@@ -1,0 +1,156 @@
+"""Plans over unlike chips: shares sum up, closed form and simulator agree, losses are told."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regatta.hardware.clusters import read_cluster
+from regatta.planning.blocks import pipeline_s, shared
+from regatta.planning.mixed import partitions, plan_mixed
+from regatta.planning.search import Limits, NothingFits, search, site
+from regatta.planning.shapes import BadField, from_columns
+from regatta.planning.simulate import Pipeline, play
+
+
+def model(**more: int):
+    row = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn_hidden": 14336}
+    row |= {"vocab": 128256, "seq_len": 4096, **more}
+    return from_columns({name: str(value) for name, value in row.items()})
+
+
+def cluster(**chips: int):
+    return read_cluster({"chips": {name.replace("_", "-"): n for name, n in chips.items()}})
+
+
+MIXES = [
+    {"A800": 40, "H800": 64},
+    {"A100_80GB": 24, "Ascend_910B": 32},
+    {"Kunlun_P800": 16, "H20_96GB": 24},
+    {"A800": 24, "H800": 16, "Ascend_910B": 16},
+]
+
+
+@pytest.fixture(scope="module", params=MIXES, ids=lambda chips: "+".join(chips))
+def found(request):
+    return plan_mixed(model(), cluster(**request.param), 512)
+
+
+def test_shares_and_micro_batches_sum_to_the_batch(found):
+    assert sum(block.sequences for block in found.blocks) == 512
+    for block in found.blocks:
+        assert sum(block.micro_batches) * block.option.micro_batch == block.sequences
+        assert max(block.micro_batches) - min(block.micro_batches) <= 1
+
+
+def test_layers_sum_to_the_model_and_every_chip_is_used(found):
+    for block in found.blocks:
+        assert sum(n for stages in block.option.stages for n in stages.layers) == 32
+        for stages in block.option.stages:
+            used = len(stages.layers) * stages.plan.tp * stages.plan.cp * stages.plan.dp
+            assert used == stages.at.count
+
+
+def test_closed_form_and_simulator_agree_within_two_percent(found):
+    assert found.simulated_s == pytest.approx(found.iteration_s, rel=0.02)
+    for block in found.blocks:
+        assert block.simulated_s == pytest.approx(block.seconds, rel=0.02)
+
+
+def test_losses_sum_to_what_is_missing(found):
+    assert sum(found.losses.values()) == pytest.approx(1 - found.efficiency)
+    ideal_s = 512 / sum(found.alone.values())
+    assert found.efficiency == pytest.approx(ideal_s / found.iteration_s)
+
+
+def test_tensor_groups_stay_in_one_node(found):
+    for block in found.blocks:
+        for stages in block.option.stages:
+            assert (
+                len(block.option.stages) == 1 or stages.plan.tp <= stages.at.machine.domain_chips
+            )
+
+
+def test_one_kind_alone_is_fully_efficient_and_no_slower_than_the_search():
+    here = cluster(H800=16)
+    found = plan_mixed(model(), here, 64)
+    assert found.efficiency == pytest.approx(1)
+    limits = Limits(fix={"micro_batch": [1, 2, 4, 8]})
+    best = search(model(), site(here), 64, limits=limits, top=1).plans[0]
+    assert found.iteration_s <= best.iteration_s * (1 + 1e-5)
+
+
+def test_unlike_chips_beat_a_split_that_treats_them_alike():
+    found = plan_mixed(model(), cluster(A800=40, H800=64), 512)
+    assert found.iteration_s < 0.8 * found.uniform_s
+
+
+def test_a_model_that_fits_no_kind_alone_is_put_over_both():
+    big = model(layers=80, hidden=8192, heads=64, ffn_hidden=28672)
+    found = plan_mixed(big, cluster(A800=16, H800=16), 64)
+    assert [len(block.option.stages) for block in found.blocks] == [2]
+    assert found.efficiency is None
+
+
+def test_what_fits_nowhere_is_refused_with_the_nearest_miss():
+    huge = model(layers=96, hidden=12288, heads=96, kv_heads=96, ffn_hidden=49152)
+    with pytest.raises(NothingFits, match="nothing fits 4 x A800-80GB; nearest is"):
+        plan_mixed(huge, cluster(A800=4, H800=4), 64)
+    with pytest.raises(BadField, match="unknown; one of"):
+        plan_mixed(model(), cluster(A800=8), 64, Limits(fix={"nodes": [1]}))
+
+
+@pytest.mark.parametrize(("count", "bell"), [(1, 1), (2, 2), (3, 5), (4, 15)])
+def test_kinds_are_divided_in_every_way(count, bell):
+    """Bell numbers count them."""
+    found = {frozenset(frozenset(group) for group in way) for way in partitions(count)}
+    assert len(found) == bell
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    each=st.lists(st.floats(0.1, 5), min_size=2, max_size=3),
+    total=st.integers(3, 12),
+    head=st.floats(0, 5),
+)
+def test_layers_are_shared_as_well_as_can_be(each, total, head):
+    extra = np.zeros(len(each))
+    extra[-1] = head
+    given_ = shared(total, np.array(each), extra)
+    ways = (way for way in product(range(total + 1), repeat=len(each)) if sum(way) == total)
+    best = min(max(n * e + x for n, e, x in zip(way, each, extra, strict=True)) for way in ways)
+    assert given_.sum() == total
+    assert max(given_ * np.array(each) + extra) == pytest.approx(best)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    speeds=st.lists(st.floats(0.8, 1.25), min_size=1, max_size=12),
+    rounds=st.floats(1, 12),
+    send=st.floats(0, 0.1),
+)
+def test_closed_form_and_simulator_agree_on_stages_of_any_speed(speeds, rounds, send):
+    pp = len(speeds)
+    of = Pipeline(
+        forward_s=speeds,
+        backward_s=[2 * f for f in speeds],
+        send_s=[send] * pp,
+        reduce_s=[0.3] * pp,
+        micro_batches=int(pp * rounds),
+    )
+    assert pipeline_s(of) == pytest.approx(play(of).seconds, rel=0.02)
+
+
+@settings(max_examples=6, deadline=None)
+@given(network=st.floats(5, 50), factor=st.floats(1, 8))
+def test_more_bandwidth_never_makes_a_mixed_plan_slower(network, factor):
+    chips = {"A800": 8, "H800": 8}
+    slow, fast = (
+        plan_mixed(model(), read_cluster({"chips": chips, "network_GBps_per_chip": n}), 32)
+        for n in (network, network * factor)
+    )
+    assert fast.iteration_s <= slow.iteration_s * (1 + 1e-4)
