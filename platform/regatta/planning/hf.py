@@ -47,6 +47,13 @@ _COLUMNS = """
     id model params_B layers hidden heads kv_heads head_dim ffn_hidden gated_ffn vocab seq_len
     experts top_k moe_ffn_hidden shared_experts
 """
+_OTHER_COLUMNS = """
+    group config_id core verified arch_verified task source source_loc stack stack_release gpu
+    gpu_mem_GB gpus_per_node intra_node_link inter_node_net inter_net_GBps_per_gpu n_gpus tp pp vpp
+    dp cp ep etp sequence_parallel zero_stage zero_note micro_batch global_batch grad_accum
+    recompute dtype iter_time_s iter_time_basis tflops_per_gpu tflops_kind mfu_pct hfu_pct
+    tokens_s_gpu tokens_s_total peak_mem_GB mem_note status quality notes
+"""  # of a run, not of its model: a whole row may be given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +114,7 @@ def read_model(description: Config, *, seq_len: float | None = None) -> Shape:
         if seq_len is None:
             raise BadField("seq_len", "give the tokens of one sequence; config.json has no such")
         return from_hf_config(description, seq_len=seq_len)
-    if unknown := sorted(set(description) - set(_COLUMNS.split())):
+    if unknown := sorted(set(description) - set((_COLUMNS + _OTHER_COLUMNS).split())):
         raise BadField(unknown[0], f"unknown; a model has {', '.join(_COLUMNS.split())}")
     row = {key: _text(value) for key, value in description.items()}
     return from_columns(row if seq_len is None else {**row, "seq_len": f"{seq_len:g}"})

@@ -115,6 +115,7 @@ def test_a_model_is_a_configuration_or_the_columns_of_a_run():
     by_columns = read_model(columns)
     assert by_columns == read_model(config("llama-3-8b"), seq_len=8192)
     assert read_model(columns, seq_len=4096).seq_len == 4096
+    assert read_model(columns | {"gpu": "H100-80GB", "tp": 8, "notes": ""}) == by_columns
 
 
 @pytest.mark.parametrize(
