@@ -45,7 +45,7 @@ def why(item: Ranked, best: Ranked | None) -> str:
     """Where the first plan's time goes; what another loses against it, and by which choice."""
     if best is None:
         parts = sorted(item.breakdown.items(), key=lambda part: -part[1])
-        says = ", ".join(f"{WORDS[n]} {p / item.iteration_s:.0%}" for n, p in parts[:3])
+        says = ", ".join(f"{_words(n)} {p / item.iteration_s:.0%}" for n, p in parts[:3])
         return f"fastest; its time goes to {says}"
     by = ", ".join(_differences(item.plan, best.plan))
     slower = item.iteration_s - best.iteration_s
@@ -55,9 +55,9 @@ def why(item: Ranked, best: Ranked | None) -> str:
     changes = sorted(
         ((item.breakdown[n] - best.breakdown[n], n) for n in item.breakdown), reverse=True
     )
-    worse = ", ".join(f"{WORDS[n]} +{d:.3g} s" for d, n in changes[:2] if d > 0.1 * slower)
+    worse = ", ".join(f"{_words(n)} +{d:.3g} s" for d, n in changes[:2] if d > 0.1 * slower)
     saved, where = changes[-1]
-    less = f"; it saves {-saved:.3g} s of {WORDS[where]}" if -saved > 0.1 * slower else ""
+    less = f"; it saves {-saved:.3g} s of {_words(where)}" if -saved > 0.1 * slower else ""
     return f"{slower:.3g} s ({slower / best.iteration_s:.1%}) slower by {by}: {worse}{less}"
 
 
@@ -71,3 +71,7 @@ def _differences(plan: Plan, best: Plan) -> list[str]:
         now, then = (RECOMPUTE[int(float(p.recompute))] for p in (plan, best))
         differs.append(f"recompute {now} instead of {then}")
     return differs
+
+
+def _words(part: str) -> str:
+    return WORDS.get(part, part.replace("_", " "))
