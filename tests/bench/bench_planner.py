@@ -23,7 +23,12 @@ FIGURES = ("mean", "median", "p90", "bias", "share")
 def main() -> None:
     table, shipped = accuracy.readable(runs.published()), calibration.shipped()
     held = list(report.held_out(table, shipped, report.SEEDS))
-    for record in (*report.shipped(table, shipped), *held, *report.means(held)):
+    for record in (
+        *report.shipped(table, shipped),
+        *held,
+        *report.means(held),
+        *report.one_node(shipped),
+    ):
         what, of = str(record["what"]), str(record["of"])
         for figure in FIGURES:
             if figure in record:

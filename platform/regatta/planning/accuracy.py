@@ -80,10 +80,13 @@ def measured_bytes(table: Table) -> Values:
 
 
 def errors(table: Table, predicted: Values, measured: Values) -> dict[str, float]:
-    """Relative error by configuration: mean prediction over mean measurement, less one."""
+    """Relative error by configuration: mean prediction over mean measurement, less one.
+
+    A row without a `config_id` is a configuration of its own.
+    """
     members = defaultdict(list)
     for i, config in enumerate(table.column("config_id")):
-        members[str(config)].append(i)
+        members[str(config) or table.rows[i]["id"]].append(i)
     return {
         config: float(predicted[at].mean() / measured[at].mean() - 1)
         for config, at in members.items()

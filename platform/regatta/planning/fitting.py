@@ -25,6 +25,7 @@ def main(page: Path) -> None:
         *report.shipped(table, fitted),
         *held,
         *report.means(held),
+        *report.one_node(fitted),
         *report.worst(table, fitted),
     ]
     page.write_text(report.page(records), encoding="utf-8")

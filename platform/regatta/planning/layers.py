@@ -101,40 +101,51 @@ def sequence_ranks(plan: Plan) -> Real:
     return np.where(np.asarray(plan.sequence_parallel) > 0, plan.tp, 1.0)
 
 
-def linear_flops(plan: Plan, machine: Machine, k: Constants) -> Real:
-    """FLOP/s that large GEMMs reach in the plan's dtype."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What products reach: FLOP/s, seconds per byte moved, and bytes of an operand's element."""
+
+    flops: Real
+    traffic_s: Real
+    operand_bytes: Real
+
+
+def linear_rates(plan: Plan, machine: Machine, k: Constants) -> Rates:
+    """The rates of large products in the plan's dtype."""
     dtype = np.asarray(plan.dtype)
-    eight = (dtype == plans.FP8) | (dtype == plans.MXFP8)
-    return np.select(
-        [dtype == plans.FP4, eight, dtype == plans.FP32],
-        [
-            machine.reach_4_flops * k.gemm_4,
-            machine.reach_8_flops * k.gemm_8,
-            machine.reach_32_flops * k.gemm_16,
-        ],
-        machine.reach_16_flops * k.gemm_16,
+    kinds = [dtype == plans.FP4, dtype >= plans.FP8, dtype == plans.FP32]
+    flops = [
+        machine.reach_4_flops * k.gemm_4,
+        machine.reach_8_flops * k.gemm_8,
+        machine.reach_32_flops * k.gemm_16,
+    ]
+    return Rates(
+        flops=np.select(kinds, flops, machine.reach_16_flops * k.gemm_16),
+        traffic_s=k.gemm_traffic / (machine.memory_Bps * k.memory),
+        operand_bytes=np.select(kinds, [0.5, 1.0, 4.0], BYTES),
     )
 
 
-def _gemm(m: Real, n: Real, depth: Real, flops: Real, Bps: Real, traffic: Real) -> Real:
+def _gemm(m: Real, n: Real, depth: Real, rates: Rates) -> Real:
     """Seconds of an (m x depth) by (depth x n) product: its FLOPs and what it moves, in sequence.
 
     That small products reach less of the peak is in the second term: moved bytes over FLOPs is
     1/m + 1/n + 1/depth. Source: roofline with serial terms, fitted (constant gemm_traffic).
     """
-    return 2 * m * n * depth / flops + traffic * BYTES * (m * depth + n * depth + m * n) / Bps
+    moved = rates.operand_bytes * (m + n) * depth + BYTES * m * n
+    return 2 * m * n * depth / rates.flops + moved * rates.traffic_s
 
 
 def attention_gemms(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     """Forward projections of one layer's attention, split over tp; latent ones are not split."""
     T, h, tp = tokens(shape, plan), shape.hidden, plan.tp
-    flops, Bps = linear_flops(plan, machine, k), machine.memory_Bps * k.memory
+    rates = linear_rates(plan, machine, k)
     width = shape.heads * shape.head_dim / tp
     values = shape.heads * shape.v_head_dim / tp
     kv = shape.kv_heads * (shape.head_dim + shape.v_head_dim) / tp
 
     def gemm(n: Real, depth: Real) -> Real:
-        return _gemm(T, n, depth, flops, Bps, k.gemm_traffic)
+        return _gemm(T, n, depth, rates)
 
     out = gemm(h, values)
     plain = gemm(width + kv, h) + out
@@ -153,14 +164,12 @@ def attention_gemms(shape: Shape, plan: Plan, machine: Machine, k: Constants) ->
 def _dense_ffn(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     """Forward feed-forward GEMMs: dense layers, and the shared experts of MoE layers."""
     T, h = tokens(shape, plan), shape.hidden
-    flops, Bps = linear_flops(plan, machine, k), machine.memory_Bps * k.memory
+    rates = linear_rates(plan, machine, k)
 
     def ffn(width: Real) -> Real:
         part = np.maximum(width / plan.tp, 1e-9)
-        up = (shape.ffn_matrices - 1) * _gemm(T, part, h, flops, Bps, k.gemm_traffic)
-        return np.where(
-            np.asarray(width) > 0, up + _gemm(T, h, part, flops, Bps, k.gemm_traffic), 0.0
-        )
+        up = (shape.ffn_matrices - 1) * _gemm(T, part, h, rates)
+        return np.where(np.asarray(width) > 0, up + _gemm(T, h, part, rates), 0.0)
 
     moe = moe_layers(shape) / shape.layers
     return ffn(shape.ffn_hidden) * (1 - moe) + ffn(shape.shared_ffn_hidden) * moe
@@ -177,9 +186,14 @@ def _experts(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     routed = tokens(shape, plan) / plan.tp * plan.etp * shape.top_k  # tokens x choices on a chip
     each = np.maximum(routed / local, 1e-9)
     width = np.maximum(shape.expert_ffn_hidden / plan.etp, 1e-9)
-    flops = linear_flops(plan, machine, k) * k.expert_gemm
     Bps = machine.memory_Bps * k.memory
-    one = _gemm(each, width, shape.hidden, flops, Bps, k.expert_traffic)
+    dense = linear_rates(plan, machine, k)
+    rates = Rates(
+        flops=dense.flops * k.expert_gemm,
+        traffic_s=k.expert_traffic / Bps,
+        operand_bytes=dense.operand_bytes,
+    )
+    one = _gemm(each, width, shape.hidden, rates)
     grouped = local * shape.ffn_matrices * one
     T = tokens(shape, plan) / sequence_ranks(plan)
     router = 2 * T * shape.hidden * experts / (machine.reach_16_flops * k.gemm_16)
@@ -300,6 +314,10 @@ def _head(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     """Output head and loss, forward and backward, in 16 bits, split over tp."""
     T, vocab = tokens(shape, plan), shape.vocab / plan.tp
     Bps = machine.memory_Bps * k.memory
-    flops = machine.reach_16_flops * k.gemm_16
-    gemm = _gemm(T, vocab, shape.hidden, flops, Bps, k.gemm_traffic)
+    rates = Rates(
+        flops=machine.reach_16_flops * k.gemm_16,
+        traffic_s=k.gemm_traffic / Bps,
+        operand_bytes=BYTES,
+    )
+    gemm = _gemm(T, vocab, shape.hidden, rates)
     return (3 - np.asarray(plan.frozen)) * gemm + k.loss_traffic * BYTES * T * vocab / Bps

@@ -73,6 +73,14 @@ def held_out(table: Table, prior: Calibration, seeds: Sequence[int]) -> Iterator
         yield {"what": "held out, memory", "of": f"half {seed}", **accuracy.summary(errors)}
 
 
+def one_node(constants: Calibration) -> Iterator[Record]:
+    """Errors on runs of one node that no fit has seen, with the same software on the same chip."""
+    table = accuracy.readable(runs.published("one_node_runs"))
+    times = np.asarray(runs.predict(table.runs, constants).iteration_s)
+    errors = accuracy.errors(table, times, accuracy.measured_s(table))
+    yield {"what": "one node", "of": "8 A100-80GB, vTrain's data", **accuracy.summary(errors)}
+
+
 def means(records: Sequence[Record]) -> Iterator[Record]:
     """The mean over seeds of every figure held out."""
     for what in dict.fromkeys(str(record["what"]) for record in records):
@@ -151,6 +159,7 @@ def page(records: Sequence[Record]) -> str:
         "time": "Step time, shipped constants, on the rows they were fitted to",
         "held out": "Step time, fitted on a random half of the groups, on the other half",
         "held out, research": "The same on the research sources",
+        "one node": "Step time, shipped constants, on one-node runs that no fit has seen",
         "held out, memory": "Peak memory, fitted on a half, on the other",
         "memory": "Peak memory, shipped constants",
         "regret": "Regret",

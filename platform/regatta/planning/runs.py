@@ -22,7 +22,7 @@ from regatta.planning.machines import Machine, machine
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import BadField, Real, Shape, number, stacked
 
-PUBLISHED = Path(__file__).parent / "data" / "published_runs.csv.gz"
+DATA = Path(__file__).parent / "data"
 REQUIRED = (
     *("id", "layers", "hidden", "heads", "ffn_hidden", "vocab", "seq_len"),
     *("gpu", "n_gpus", "micro_batch", "global_batch"),
@@ -78,9 +78,12 @@ def rows(lines: Iterable[str]) -> list[dict[str, str]]:
     return list(reader)
 
 
-def published() -> list[dict[str, str]]:
-    """The shipped rows of measured runs; the README beside them says where they are from."""
-    with gzip.open(PUBLISHED, "rt", encoding="utf-8") as lines:
+def published(name: str = "published_runs") -> list[dict[str, str]]:
+    """The shipped rows of measured runs; the README beside them says where they are from.
+
+    name: `published_runs`, which calibrate, or `one_node_runs`, which only test.
+    """
+    with gzip.open(DATA / f"{name}.csv.gz", "rt", encoding="utf-8") as lines:
         return rows(lines)
 
 

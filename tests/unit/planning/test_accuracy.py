@@ -62,6 +62,12 @@ def test_a_fit_on_half_of_the_groups_predicts_the_other_half():
     assert float(str(half["median"])) <= 6
 
 
+def test_runs_of_one_node_that_no_fit_has_seen_are_predicted():
+    (record,) = report.one_node(calibration.shipped())
+    assert record["n"] == 1030
+    assert float(str(record["mean"])) <= 7
+
+
 def test_halves_share_no_group():
     one, other = accuracy.halves(table(), 0)
     assert not set(one.column("group")) & set(other.column("group"))
