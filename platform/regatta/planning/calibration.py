@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -76,11 +77,12 @@ def fused(stack: str, release: str, calibration: Calibration) -> float:
 
 
 def year(release: str) -> float:
-    """`2025-04` as 2025.25, `2025` as its middle; the far future where nothing is given."""
-    if not release:
+    """`2025-04` as 2025.25, `2025` as its middle; the far future for what is no year."""
+    found = re.match(r"(20\d\d)(?:-(\d\d))?", release)
+    if not found:
         return math.inf
-    first, _, month = release.partition("-")
-    return float(first) + (float(month) - 1) / 12 if month else float(first) + 0.5
+    month = found[2]
+    return float(found[1]) + ((float(month) - 1) / 12 if month else 0.5)
 
 
 def level_keys(

@@ -139,10 +139,11 @@ def from_columns(row: Mapping[str, str]) -> Plan:
 def _dtype(text: str) -> float:
     """The code of a free description such as `FP8-MX/blockwise`; bf16 where there is none."""
     low = text.lower()
-    for word, code in (("fp4", FP4), ("mx", MXFP8), ("fp8", FP8), ("fp16", FP16), ("fp32", FP32)):
+    words = (("fp4", FP4), ("mx", MXFP8), ("fp8", FP8), ("bf", BF16), ("16", FP16), ("32", FP32))
+    for word, code in words:
         if word in low:
             return code
-    if low and "bf16" not in low:
+    if low:
         raise BadField("dtype", f"{text!r} is none of {', '.join(DTYPES)}")
     return BF16
 

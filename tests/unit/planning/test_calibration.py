@@ -40,7 +40,8 @@ def test_attention_is_fused_since_2023_in_all_but_a_few_stacks(stack, release, f
 
 
 @pytest.mark.parametrize(
-    ("release", "year"), [("2025", 2025.5), ("2025-04", 2025.25), ("", float("inf"))]
+    ("release", "year"),
+    [("2025", 2025.5), ("2025-04", 2025.25), ("", float("inf")), ("v0.9", float("inf"))],
 )
 def test_releases_are_read_as_years(release, year):
     assert calibration.year(release) == year

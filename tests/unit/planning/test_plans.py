@@ -28,6 +28,8 @@ def test_data_parallelism_is_what_remains():
         ("FP8-MX/blockwise", plans.MXFP8),
         ("fp8(TE)+bf16", plans.FP8),
         ("NVFP4", plans.FP4),
+        ("bfloat16", plans.BF16),
+        ("tf32", plans.FP32),
         ("fp16 (not read)", plans.FP16),
     ],
 )
@@ -57,7 +59,7 @@ def test_a_note_on_sharding_limits_its_ranks(note, ranks):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("n_gpus", "60"), ("dp", "3"), ("dtype", "int3"), ("micro_batch", "")]
+    ("field", "value"), [("n_gpus", "60"), ("dp", "3"), ("dtype", "int8"), ("micro_batch", "")]
 )
 def test_a_bad_field_of_a_row_is_named(field, value):
     with pytest.raises(BadField) as caught:
