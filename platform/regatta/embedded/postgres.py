@@ -25,6 +25,7 @@ from regatta.embedded.processes import DidNotStart
 STOP = signal.SIGINT  # "fast": ends the sessions and leaves a clean data folder
 _NOBODY = 65534
 _PROBE_S = 10
+_PID_FILE_STATE = 7  # the line of postmaster.pid, from 0, that tells how far it has come
 _LEAVE_S = 15.0  # what the backends of a killed server get to leave
 _OWN_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 # A change of user clears the death signal, so it is asked for again.
@@ -71,7 +72,9 @@ class Postgres:
         half_made.rename(self.data)
 
     def ready(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers; not asked before it says so, since it logs such a call as FATAL."""
+        if not self._says_ready():
+            return False
         asked = (_program("pg_isready"), "-q", "-h", str(self.sockets), "-U", "regatta")
         answer = subprocess.run(
             asked, check=False, timeout=_PROBE_S, env=processes.environ_without_postgres()
@@ -81,6 +84,13 @@ class Postgres:
     def url(self, database: str = "regatta") -> str:
         """How Django and psycopg reach it."""
         return f"postgresql://regatta@/{database}?host={self.sockets}&port=5432"
+
+    def _says_ready(self) -> bool:
+        try:
+            told = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(told) > _PID_FILE_STATE and told[_PID_FILE_STATE].strip() == "ready"
 
     def _see_off_the_last_one(self) -> None:
         """Wait for the processes of an earlier server of this folder, and hasten a postmaster.

@@ -113,6 +113,7 @@ def test_every_row_is_there_after_the_postmaster_was_killed(database: Postgres, 
         with running(database, folder / "log"):
             write(database, 2)
             assert rows(database) == [1, 2]
+    assert "FATAL" not in (folder / "log").read_text()  # nobody called while it recovered
 
 
 def test_a_postmaster_that_nobody_holds_any_more_is_seen_off(database: Postgres, folder: Path):
