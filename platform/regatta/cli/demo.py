@@ -30,6 +30,7 @@ _PORTAL_S, _CLUSTER_S, _JOB_S, _LOG_S = 120.0, 360.0, 900.0, 60.0
 _STOP_S = 60.0  # a busy Ray node takes up to 30 s to leave
 _ENTRYPOINT = "python -m regatta.training.main_job"
 _MOST_LOSS = 2.6  # a model that knows only which letters are frequent stays above
+_TIME_IS_UP = r"\bthe time of (\S+) s is up: ended after step (\d+) of (\d+)"  # as the job says
 _NAME, _JOB_NAME = "demo", "Main job"
 
 
@@ -114,7 +115,7 @@ def _train(console: Console, running: Running) -> None:
         "Job": page,
         "Cluster": running.page(f"clusters/{cluster['id']}/"),
         "Costs": running.page("costs/"),
-        "Utilisation": running.page("insights/"),
+        "Dashboards": running.page("insights/"),
     }
     said = _said(log)
     summary(console, said=said, took_s=took_s, cost_usd=ended["cost_usd"], links=links)
@@ -285,7 +286,12 @@ def _stop(console: Console, process: subprocess.Popen[bytes]) -> None:
 def _said(log: str) -> dict[str, str]:
     """What the job itself wrote of its outcome, by the words before the colon."""
     words = "first loss|final loss|sample"
-    return {key: value.strip() for key, value in re.findall(rf"\b({words}): (.*)", log)}
+    said = {key: value.strip() for key, value in re.findall(rf"\b({words}): (.*)", log)}
+    for steps, seconds in re.findall(r"\btrained: (\d+) steps in ([\d.]+) s", log):
+        said["trained"] = f"{steps} steps in {float(seconds):.0f} s"
+    for seconds, step, steps in re.findall(_TIME_IS_UP, log):
+        said["cut"] = f"the {seconds} s for training were up after {step} of {steps} steps"
+    return said
 
 
 def _whole_log(running: Running, job_id: int) -> str:

@@ -13,7 +13,7 @@ _LINE_S = 5.0  # between lines where no bar can be drawn
 
 
 class Training:
-    """A bar on a terminal, else a line now and then."""
+    """A bar on a terminal, else a line now and then, when there is something new."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -27,6 +27,7 @@ class Training:
         )
         self._task = self._bar.add_task("waiting", total=None, told="")
         self._line_at_s = 0.0
+        self._told: tuple[str, float] | None = None  # by the last line
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,7 +45,11 @@ class Training:
         told = "  ".join([*_measured(progress, job["eta_s"]), cost])
         done = step or 0
         self._bar.update(self._task, description=words, completed=done, total=total, told=told)
-        if not self._console.is_terminal and time.monotonic() >= self._line_at_s:
+        now = words, done
+        if self._console.is_terminal or now == self._told:
+            return
+        if time.monotonic() >= self._line_at_s:
+            self._told = now
             self._line_at_s = time.monotonic() + _LINE_S
             self._console.print(f"  {words}  {told}")
 
@@ -61,6 +66,7 @@ def summary(
     rows = {
         "Loss": f"{said.get('first loss', '?')} → {said.get('final loss', '?')}",
         "It writes": said.get("sample", "?"),
+        **_training(said),
         "Took": f"{took_s:.0f} s",
         "Cost": "unknown" if cost_usd is None else f"${float(cost_usd):.4f}",
         **links,
@@ -68,6 +74,12 @@ def summary(
     console.print()
     for name, value in rows.items():
         console.print(f"{name:<18} {value}")
+
+
+def _training(said: Mapping[str, str]) -> dict[str, str]:
+    """How long training itself took, and whether its time limit ended it; nothing if unknown."""
+    told = "; ".join(said[key] for key in ("trained", "cut") if key in said)
+    return {"Training": told} if told else {}
 
 
 def _measured(progress: Mapping[str, float], eta_s: float | None) -> list[str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from regatta import cli
-from regatta.cli import setup_checks
+from regatta.cli import demo_view, setup_checks
 from regatta.cli.demo import Running, StageFailed, _check_loss, _cluster, _said, _stage
 from regatta.cli.demo_view import Training, summary
 from regatta.cli.portal_api import ApiTrouble, PortalApi
@@ -214,6 +214,36 @@ def test_the_outcome_is_read_from_what_the_job_wrote():
         "final loss": "1.9",
         "sample": "The [if] statement: is",
     }
+
+
+def test_a_training_that_its_time_limit_ended_is_told():
+    log = (
+        "(W pid=7) the time of 60 s is up: ended after step 122 of 300\n"
+        "trained: 122 steps in 60.4 s\n"
+    )
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, markup=False, soft_wrap=True)
+    summary(console, said=_said(log), took_s=90.0, cost_usd=None, links={})
+    told = "122 steps in 60 s; the 60 s for training were up after 122 of 300 steps"
+    assert f"Training           {told}" in out.getvalue().splitlines()
+
+
+def test_a_line_about_a_job_is_printed_only_when_something_is_new(monkeypatch):
+    monkeypatch.setattr(demo_view, "_LINE_S", 0.0)
+    out = io.StringIO()
+    state = {"state": "running", "message": "It runs on the cluster."}
+    with Training(Console(file=out, markup=False, soft_wrap=True)) as training:
+        for cost, progress in [
+            ("0.1", {}),
+            ("0.2", {}),
+            ("0.3", {"step": 3}),
+            ("0.4", {"step": 3}),
+        ]:
+            training.show({"state": state, "progress": progress, "eta_s": None, "cost_usd": cost})
+    assert [line.strip() for line in out.getvalue().splitlines() if line.strip()] == [
+        "It runs on the cluster.  $0.1000",
+        "running  step 3  $0.3000",
+    ]
 
 
 @pytest.mark.parametrize("final", ["1.9", "2.5999"])
