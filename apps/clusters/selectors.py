@@ -132,6 +132,13 @@ def node_kind(provider: str, chip: str = "") -> str:
     return f"{provider}:{chip}" if chip else provider
 
 
+def node_kinds(team_id: int) -> set[str]:
+    """The kinds of the nodes that a team's clusters have, had or are meant to have."""
+    had = Node.objects.filter(cluster__team=team_id).values_list("kind", flat=True)
+    meant = Cluster.objects.filter(team=team_id).values_list("provider", "node_chip")
+    return {*had.distinct(), *(node_kind(*one) for one in meant.distinct())}
+
+
 def node_lifetimes(
     *, ids: Collection[int] = (), team_id: int | None = None, since: datetime | None = None
 ) -> dict[int, list[NodeLifetime]]:

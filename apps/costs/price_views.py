@@ -18,10 +18,13 @@ from django.views.decorators.http import require_http_methods
 from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
+from apps.clusters import selectors as clusters
 from apps.costs import selectors, services
 from apps.costs.models import Basis
 from apps.http.pages import refuse, render_page
 from apps.http.problems import Refused
+from regatta import providers
+from regatta.costs.prices import kinds_to_try
 
 
 class PriceForm(forms.Form):
@@ -72,6 +75,7 @@ class PriceForm(forms.Form):
 def prices(request: PortalRequest) -> HttpResponse:
     """Every price with its time; an owner opens a new one, which closes the one before."""
     form = PriceForm(request.POST or None, initial={"kind": request.GET.get("kind", "")[:80]})
+    used = clusters.node_kinds(request.team.pk)
     if form.is_valid():
         try:
             made = services.set_price(team=request.team, actor=request.actor, **form.cleaned_data)
@@ -82,6 +86,11 @@ def prices(request: PortalRequest) -> HttpResponse:
         else:
             said = {"kind": made.kind, "at": f"{made.from_at:%Y-%m-%d %H:%M}"}
             messages.success(request, _("The price of %(kind)s holds from %(at)s UTC.") % said)
+            if not any(made.kind in kinds_to_try(kind) for kind in used):
+                rare = _(
+                    "No node of this team is or was of the kind %(kind)s: nothing costs that yet."
+                )
+                messages.warning(request, rare % said)
             return redirect("costs:prices", request.team.slug)
     rows = sorted(
         selectors.price_rows(request.team.pk), key=lambda row: (row.kind, row.team_id is None)
@@ -89,7 +98,7 @@ def prices(request: PortalRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form,
         "prices": rows,
-        "kinds": sorted({row.kind for row in rows}),
+        "kinds": sorted({*providers.NAMES, *used, *(row.kind for row in rows)}),
         "now": timezone.now(),
         "sample": Basis.SAMPLE,
     }

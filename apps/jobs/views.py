@@ -23,7 +23,7 @@ from apps.http.pages import refuse, render_page
 from apps.http.paging import page
 from apps.http.problems import Refused
 from apps.jobs import commands, logs, selectors, services, texts
-from apps.jobs.forms import PACKAGE, JobForm
+from apps.jobs.forms import PACKAGE, SCRIPT, JobForm
 from apps.jobs.models import Job, Log, Source
 from apps.jobs.rows import LIVE, progress, shown, took
 from apps.lifecycle.models import Event
@@ -259,8 +259,13 @@ def _kept_package(like: Job | None) -> str:
 
 def _asked(request: PortalRequest) -> dict[str, Any]:
     """The values that a form begins with, as the address asks."""
-    sample = commands.SAMPLE if request.GET.get("sample") else {}
+    begun = {} if _has_submitted(request) else {"what": SCRIPT}
+    sample = commands.SAMPLE if request.GET.get("sample") else begun
     return {**sample, "cluster": request.GET.get("cluster", "")}
+
+
+def _has_submitted(request: PortalRequest) -> bool:
+    return selectors.jobs(request.team, user=request.user.username).exists()
 
 
 def _verdict(

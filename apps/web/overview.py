@@ -24,6 +24,7 @@ from apps.http.looks import Look
 from apps.jobs import selectors as jobs
 from apps.jobs import texts as job_texts
 from apps.jobs.rows import LIVE, shown
+from regatta.lifecycle.cluster import ClusterState
 
 if TYPE_CHECKING:
     from apps.accounts.models import Team, User
@@ -65,6 +66,10 @@ class Seen:
     @property
     def ready_clusters(self) -> int:
         return sum(row.is_usable for row, _look in self.clusters)
+
+    @property
+    def starting_clusters(self) -> int:
+        return sum(row.state == ClusterState.PROVISIONING for row, _look in self.clusters)
 
     @property
     def moving(self) -> bool:

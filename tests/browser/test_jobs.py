@@ -55,6 +55,8 @@ def test_a_job_is_submitted_by_keyboard_alone(owner, cluster):
     page.wait_for_load_state("networkidle")
     page.keyboard.press("n")
     page.wait_for_url("**/jobs/new/")
+    page.get_by_role("radio", name="A command").focus()
+    page.keyboard.press("Space")
     page.get_by_role("textbox", name="Command").focus()
     page.keyboard.type("python -c 'print(6 * 7)'")
     page.keyboard.press("Tab")
@@ -79,6 +81,8 @@ def test_the_sample_job_fills_the_form(owner, cluster):
 
 def test_the_form_says_that_a_job_never_fits_and_submitting_changes_nothing(owner, cluster):
     page = owner.at("jobs/new/")
+    page.wait_for_load_state("networkidle")
+    page.get_by_text("A command", exact=True).click()
     page.get_by_role("textbox", name="Command").fill("python main.py")
     page.get_by_role("spinbutton", name="CPUs").fill("900")
     expect(page.locator("#fit")).to_contain_text("Never fits")
@@ -121,6 +125,14 @@ def test_an_open_page_says_that_the_log_was_cut(owner, run):
     expect(page.locator(".log__line")).to_have_text(["first"])
     run.ends("lost", "session_changed", log_ending="unreachable")
     expect(page.locator(".log__status")).to_contain_text("cut: the cluster could not be asked")
+
+
+def test_an_open_page_says_that_nothing_was_printed_once_that_is_sure(owner, run):
+    page = owner.at(f"jobs/{run.job.pk}/")
+    told = page.locator("[data-log-empty]")
+    expect(told).not_to_have_text("Nothing was printed.")
+    run.ends("succeeded", "succeeded")
+    expect(told).to_have_text("Nothing was printed.")
 
 
 def test_progress_moves_without_a_reload(owner, run):

@@ -73,6 +73,22 @@ def test_money_is_told_in_cents_and_small_sums_in_more(amount, words):
 
 
 @pytest.mark.parametrize(
+    ("total", "part", "words"),
+    [
+        ("0.04084", "0.03", ("$0.0408", "$0.0300", "$0.0108")),
+        ("1", "0.03", ("$1.00", "$0.03", "$0.97")),
+        ("9.995", "4.994", ("$10.00", "$4.99", "$5.01")),
+        ("0", "0", ("$0.00", "$0.00", "$0.00")),
+    ],
+)
+def test_money_that_stands_together_has_like_decimals_and_adds_up(total, part, words):
+    total, part = Decimal(total), Decimal(part)
+    rest = portal.usd_rest(total, part, total)
+    assert (portal.usd(total, total), portal.usd(part, total), rest) == words
+    assert portal.usd_rest(None, part, None) == portal.NONE
+
+
+@pytest.mark.parametrize(
     ("value", "words"),
     [
         (None, "\u2013"),

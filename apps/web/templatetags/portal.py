@@ -21,15 +21,36 @@ NONE = "\u2013"  # an en dash
 
 
 @register.filter
-def usd(amount: Decimal | float | None) -> str:
-    """Money in US dollars: cents, or as many digits as a small sum needs; a dash for None."""
+def usd(amount: Decimal | float | None, beside: Decimal | None = None) -> str:
+    """Money in US dollars: cents, or as many digits as a small sum needs; a dash for None.
+
+    beside: the total of the figures that stand together, whose decimals all of them take.
+    """
     if amount is None:
         return NONE
     exact = Decimal(str(amount))
     cents, fine = (exact.quantize(unit, ROUND_HALF_UP) for unit in (_CENT, _FINE))
-    told, places = (fine, 4) if abs(fine) < _SMALL and fine != cents else (cents, 2)
+    told = fine if abs(fine) < _SMALL and fine != cents else cents
+    if beside is not None:
+        told = exact.quantize(_unit(beside), ROUND_HALF_UP)
+    places = -int(told.as_tuple().exponent)
     figure = number_format(abs(told), decimal_pos=places, use_l10n=True, force_grouping=True)
     return f"{'-' if told < 0 else ''}${figure}"
+
+
+@register.simple_tag
+def usd_rest(total: Decimal | None, part: Decimal | None, beside: Decimal | None) -> str:
+    """What a part leaves of a total, by the figures as `usd` shows them, so that they add up."""
+    if total is None or part is None:
+        return NONE
+    unit = _unit(total if beside is None else beside)
+    rest = total.quantize(unit, ROUND_HALF_UP) - part.quantize(unit, ROUND_HALF_UP)
+    return usd(rest, total if beside is None else beside)
+
+
+def _unit(total: Decimal) -> Decimal:
+    """Cents from a dollar up, and for nothing; hundredths of cents below."""
+    return _FINE if 0 < abs(total) < 1 else _CENT
 
 
 @register.filter

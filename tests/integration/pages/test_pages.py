@@ -46,6 +46,51 @@ def a_form(on, **fields):
     return {**given, "cluster": on.pk, **fields}
 
 
+def test_the_form_begins_with_a_script_for_somebody_who_has_never_submitted(owner, cluster):
+    page = "/t/crew/jobs/new/"
+    assert owner.get(page).context["form"]["what"].value() == "script"
+    assert owner.get(f"{page}?sample=1").context["form"]["what"].value() == "command"
+    assert owner.post(page, a_form(cluster)).status_code == 302
+    assert owner.get(page).context["form"]["what"].value() == "command"
+
+
+def test_what_a_job_costs_is_told_as_final_once_it_has_ended(owner, cluster):
+    attempt = the_attempt(a_job(cluster))
+    page = f"/t/crew/jobs/{attempt.job_id}/"
+    assert "Cost so far" in owner.get(page).content.decode()
+    assert attempt.advance("stopped", reason="never_started")
+    assert "Cost so far" not in owner.get(page).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("stored_bytes", "ending", "words"),
+    [
+        (7, "complete", "The log is being loaded."),
+        (0, "", "The log is being loaded."),
+        (0, "complete", "Nothing was printed."),
+    ],
+)
+def test_the_page_of_an_ended_job_tells_whether_its_log_is_yet_to_come(
+    owner, cluster, stored_bytes, ending, words
+):
+    attempt = the_attempt(a_job(cluster))
+    Log.objects.create(attempt=attempt, stored_bytes=stored_bytes, ending=ending)
+    page = f"/t/crew/jobs/{attempt.job_id}/"
+    for state, reason in [("starting", "placed"), ("running", "seen_running")]:
+        assert attempt.advance(state, reason=reason)
+    assert attempt.advance("succeeded", reason="succeeded")
+    told = re.search(r"data-log-empty>(.*?)<", owner.get(page).content.decode())
+    assert told is not None
+    assert told[1] == words
+
+
+def test_home_says_that_a_cluster_costs_while_it_starts(owner, cluster):
+    words = "nodes cost from their start"
+    assert words not in owner.get("/t/crew/").content.decode()
+    Cluster.objects.filter(pk=cluster.pk).update(state="provisioning")
+    assert words in owner.get("/t/crew/").content.decode()
+
+
 def test_the_list_of_jobs_asks_as_often_for_fifty_as_for_one(
     owner, cluster, django_assert_max_num_queries
 ):

@@ -6,10 +6,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from clusters import a_cluster
 from django.utils import timezone
 from people import a_member, a_team, owner_of
 
 from apps.accounts.scopes import Role
+from apps.clusters.services import NodeWish
 from apps.costs import services
 from apps.costs.models import PriceInterval
 
@@ -38,6 +40,25 @@ def test_a_new_price_closes_the_one_before(owner, team):
     assert (second.basis, second.note) == ("contract", "2026")
 
 
+def test_the_kinds_that_the_team_or_a_provider_has_are_offered(owner, team):
+    a_cluster(team, node=NodeWish(chip="P800", chips=8))
+    a_cluster(node=NodeWish(chip="H200", chips=8))  # of another team
+    words = owner.get(PAGE).content.decode()
+    assert '<option value="local">' in words
+    assert '<option value="local:P800">' in words
+    assert "H200" not in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "rare"), [("local", False), ("local:P800", False), ("cpu", True), ("local:P9", True)]
+)
+def test_a_price_that_nothing_is_charged_by_says_so(owner, team, kind, rare):
+    a_cluster(team, node=NodeWish(chip="P800", chips=8))
+    words = owner.post(PAGE, {**ASKED, "kind": kind}, follow=True).content.decode()
+    assert (f"No node of this team is or was of the kind {kind}" in words) is rare
+    assert PriceInterval.objects.filter(team=team, kind=kind).exists()
+
+
 def test_a_price_for_later_is_read_as_utc_and_marked(owner, team):
     later = timezone.now() + timedelta(days=2)
     asked = {**ASKED, "from_at": f"{later:%Y-%m-%dT%H:%M}"}
@@ -51,6 +72,7 @@ def test_a_price_for_later_is_read_as_utc_and_marked(owner, team):
     [
         ({"usd_per_hour": "-1"}, "usd_per_hour"),
         ({"from_at": "2026-01-01T00:00"}, "from_at"),
+        ({"from_at": "9999-12-31T00:00"}, "from_at"),
         ({"basis": "sample"}, "basis"),
         ({"kind": ""}, "kind"),
     ],

@@ -87,6 +87,7 @@ export function mount(element) {
   /** @param {{log_ending: string, message: string}} how */
   const ended = (how) => {
     if (how.log_ending && how.log_ending !== "complete") words.ended = how.message;
+    if (!begun) part(element, "[data-log-empty]").textContent = words.nothing ?? "";
   };
   /** @param {string} link */
   const linked = (link) => {

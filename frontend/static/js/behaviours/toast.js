@@ -1,14 +1,15 @@
-// A message that leaves by itself unless it is an error, a person points at it, or closes it.
+// A message that leaves by itself unless it is an error or a warning, a person points at it, or closes it.
 import { all, on } from "../lib/dom.js";
 
 const STAY_MS = 6000;
+const LASTING = ["error", "warning"];
 
 /** @param {HTMLElement} element */
 export function mount(element) {
   /** @type {number | undefined} */
   let timer;
   const wait = () => {
-    if (element.dataset.tone !== "error") timer = setTimeout(() => element.remove(), STAY_MS);
+    if (!LASTING.includes(element.dataset.tone ?? "")) timer = setTimeout(() => element.remove(), STAY_MS);
   };
   const stay = () => clearTimeout(timer);
   wait();
