@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,8 +22,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+STRANGER_BYTES = 64 << 10  # a sign-in and any other form for everybody is smaller
 BODY_BYTES = 9 << 20  # a little more than DATA_UPLOAD_MAX_MEMORY_SIZE, whose answer is nicer
 UPLOAD_BYTES = 513 << 20  # a package and the form around it
+PIECE_S = 20.0  # between two pieces of a body
+SLOWEST_BYTES_S = 500.0  # of a body as a whole
 _UPLOADS = re.compile(
     r"/api/v1/packages|(/api/v1/clusters/[0-9]+/ray)?/api/packages/[^/]+/[^/]+|/t/[^/]+/jobs/new/"
 )
@@ -39,29 +43,12 @@ class _Refusal(Exception):
 def bounded(app: App, *, knows: Callable[[Message], Awaitable[bool]]) -> App:
     """Answer 413 instead of reading on: Django writes a body to disk before it looks at it.
 
-    knows: whether who sends a request is known; an upload beyond what any address takes is read
-    of nobody else, and answered 401.
+    knows: whether who sends a request is known; only a small body is read of anybody else, and
+    a larger one answered 401. One that does not come on is answered 408.
     """
 
     async def bounded_app(scope: Message, receive: Receive, send: Send) -> None:
-        most, came, told = BODY_BYTES, 0, False
-
-        async def admit(length: int) -> None:
-            nonlocal most
-            if length > most == BODY_BYTES and _UPLOADS.fullmatch(scope["path"]):
-                if not await _is_known(scope, knows):
-                    raise _Refusal(problems.unauthenticated())
-                most = UPLOAD_BYTES
-            if length > most:
-                said = _("A request to this address has at most %(n)d bytes.") % {"n": most}
-                raise _Refusal(problems.problem("too_large", said, status=413))
-
-        async def counted() -> Message:
-            nonlocal came
-            message = await receive()
-            came += len(message.get("body", b""))
-            await admit(came)
-            return message
+        body, told = _Body(scope, receive, knows), False
 
         async def telling(message: Message) -> None:
             nonlocal told
@@ -69,13 +56,52 @@ def bounded(app: App, *, knows: Callable[[Message], Awaitable[bool]]) -> App:
             await send(message)
 
         try:
-            await admit(_said_bytes(scope))
-            await app(scope, counted, telling)
+            await body.admit(_said_bytes(scope))
+            await app(scope, body.receive, telling)
         except _Refusal as refusal:
             if not told:
                 await _send_answer(send, refusal.answer)
 
     return bounded_app
+
+
+class _Body:
+    """What comes with one request. Raises: _Refusal."""
+
+    def __init__(
+        self, scope: Message, receive: Receive, knows: Callable[[Message], Awaitable[bool]]
+    ) -> None:
+        self._scope, self._receive, self._knows = scope, receive, knows
+        self._most = UPLOAD_BYTES if _UPLOADS.fullmatch(scope["path"]) else BODY_BYTES
+        self._clock = asyncio.get_running_loop().time
+        self._began_s = self._clock()
+        self._came, self._is_all, self._is_known = 0, False, False
+
+    async def admit(self, length: int) -> None:
+        """Refuse what is too long for the address, or for who sends it."""
+        if length > self._most:
+            said = _("A request to this address has at most %(n)d bytes.") % {"n": self._most}
+            raise _Refusal(problems.problem("too_large", said, status=413))
+        if length > STRANGER_BYTES and not self._is_known:
+            if not await _is_known(self._scope, self._knows):
+                raise _Refusal(problems.unauthenticated())
+            self._is_known = True
+
+    async def receive(self) -> Message:
+        """The next piece, counted and timed."""
+        if self._is_all:  # what is awaited now is that the client leaves
+            return await self._receive()
+        from_s = min(self._clock(), self._began_s + self._came / SLOWEST_BYTES_S)
+        try:
+            async with asyncio.timeout_at(from_s + PIECE_S):
+                message = await self._receive()
+        except TimeoutError as error:
+            said = "The body of the request did not come on."
+            raise _Refusal(problems.problem("too_slow", said, status=408)) from error
+        self._came += len(message.get("body", b""))
+        self._is_all = not message.get("more_body", False)
+        await self.admit(self._came)
+        return message
 
 
 def sane_address(

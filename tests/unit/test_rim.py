@@ -6,16 +6,18 @@ import asyncio
 
 import pytest
 
-from apps.http.rim import BODY_BYTES, UPLOAD_BYTES, bounded
+from apps.http import rim
+from apps.http.rim import BODY_BYTES, STRANGER_BYTES, UPLOAD_BYTES, bounded
 
 
-def answer_to(path, pieces, *, length=None, known=True):
+def answer_to(path, pieces, *, length=None, known=True, every_s=0.0):
     """The status of the answer, and how many pieces were taken."""
     sent, taken = [], []
     waiting = list(pieces)
 
     async def receive():
         taken.append(1)
+        await asyncio.sleep(every_s)
         return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
     async def send(message):
@@ -63,8 +65,46 @@ def test_a_package_may_be_longer_yet_not_without_end(path):
     assert answer_to(path, [MIB], length=UPLOAD_BYTES + 1) == (413, 0)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/telemetry", "/sign-in/"])
+def test_of_a_stranger_only_a_small_body_is_read(path):
+    small = b"\0" * STRANGER_BYTES
+    assert answer_to(path, [small], length=STRANGER_BYTES, known=False) == (200, 1)
+    assert answer_to(path, [small], length=STRANGER_BYTES + 1, known=False) == (401, 0)
+    assert answer_to(path, [small, b"x", MIB], known=False) == (401, 2)
+
+
 @uploads
-def test_of_a_stranger_no_more_is_read_than_any_address_takes(path):
-    assert answer_to(path, [MIB], length=BODY_BYTES + 1, known=False) == (401, 0)
-    assert answer_to(path, [MIB] * 20, known=False) == (401, 10)
-    assert answer_to(path, [MIB] * 9, known=False) == (200, 9), "Django answers what is small"
+def test_nor_is_a_package_of_a_stranger_read(path):
+    assert answer_to(path, [MIB], length=UPLOAD_BYTES, known=False) == (401, 0)
+
+
+def test_a_body_that_stops_or_trickles_is_given_up(monkeypatch):
+    monkeypatch.setattr(rim, "PIECE_S", 0.05)
+    assert answer_to("/sign-in/", [b"x", b"x"], every_s=0.2) == (408, 1)
+    assert answer_to("/sign-in/", [b"x"] * 50, every_s=0.02)[0] == 408
+    assert answer_to("/api/v1/jobs", [MIB] * 5, every_s=0.02) == (200, 5)
+
+
+def test_what_comes_after_a_body_may_take_its_time(monkeypatch):
+    """A stream waits for its client to leave: hours, and no bound holds."""
+    monkeypatch.setattr(rim, "PIECE_S", 0.02)
+    sent, coming = [], [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive():
+        await asyncio.sleep(0 if len(coming) == 2 else 0.1)
+        return coming.pop(0)
+
+    async def send(message):
+        sent.append(message["status"])
+
+    async def app(scope, receive, send):
+        await receive()
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def knows(scope):
+        return False
+
+    scope = {"type": "http", "path": "/", "headers": []}
+    asyncio.run(bounded(app, knows=knows)(scope, receive, send))
+    assert sent == [200]

@@ -21,6 +21,7 @@ from regatta.embedded.supervisor import Lines, Service, Stopped, Supervisor, see
 
 _PROBE_S = 5.0
 _WEB = (
+    *("--http", "apps.http.protocol:Protocol"),  # with bounds for what a stranger may send
     *("--timeout-graceful-shutdown", "3"),  # open event streams would hold a stop up for ever
     *("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning"),
 )

@@ -1,0 +1,91 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to how long a head may be and may take.
+
+httptools has no bounds of its own: one stranger's header would fill the memory, and one that
+never ends would hold its connection for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 << 10  # all lines up to the empty one; also what may follow a body in pieces
+HEAD_S = 10.0  # from its first byte to its last, and for the first one of a connection to begin
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's own, which also answers 431 and 408."""
+
+    _came = 0  # bytes since a head, a piece of a body or a request was complete
+    _in_head = False
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._got_somewhere()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        while data and self._is_ours():
+            room = HEAD_BYTES - self._came
+            some, data = data[:room], data[room:]
+            self._came += len(some)
+            super().data_received(some)
+            if self._came >= HEAD_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if self._due is None and self._is_ours() and (self._in_head or not self._is_answering()):
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._got_somewhere()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._came = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._came = 0
+        super().on_message_complete()
+
+    def _is_ours(self) -> bool:
+        """Not where a websocket's protocol has taken over, nor when it is at its end."""
+        return self in self.connections and not self.transport.is_closing()
+
+    def _await_head(self) -> None:
+        self._due = self.loop.call_later(HEAD_S, self._late)
+
+    def _got_somewhere(self) -> None:
+        self._came = 0
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _late(self) -> None:
+        if self._is_answering():  # half a head behind a request: its turn comes
+            self._await_head()
+        elif self._came or self._in_head:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:  # a connection opened in advance, as browsers do: nobody asked anything
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        if not self._is_answering() and not self.transport.is_closing():
+            said = f"{status.phrase}\n"
+            head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: text/plain\r\n"
+            head += f"content-length: {len(said)}\r\nconnection: close\r\n\r\n"
+            self.transport.write((head + said).encode())
+        self.transport.close()
