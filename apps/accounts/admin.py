@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -21,26 +22,39 @@ from apps.accounts.models import (
 )
 from apps.lifecycle.admin import ReadOnlyAdmin
 
+M = TypeVar("M", User, Team)
+
 
 class Memberships(admin.TabularInline[Membership, Any]):
     model = Membership
     extra = 0
 
 
+class _WithMemberships(admin.ModelAdmin[M]):
+    """Who is taken out of a team here loses their tokens of it, as by the team's own page."""
+
+    inlines = [Memberships]
+
+    def save_formset(
+        self, request: HttpRequest, form: ModelForm[M], formset: Any, change: bool
+    ) -> None:
+        super().save_formset(request, form, formset, change)
+        for row in formset.deleted_objects:
+            services.end_tokens(row.user, row.team, actor=f"user:{request.user.get_username()}")
+
+
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin[User]):
+class UserAdmin(_WithMemberships[User]):
     list_display = ["username", "full_name", "is_active", "is_superuser", "last_login"]
     search_fields = ["username", "full_name", "email"]
     fields = ["username", "full_name", "email", "is_active", "is_superuser", "last_login"]
     readonly_fields = ["last_login"]
-    inlines = [Memberships]
 
 
 @admin.register(Team)
-class TeamAdmin(admin.ModelAdmin[Team]):
+class TeamAdmin(_WithMemberships[Team]):
     list_display = ["slug", "name", "created_at"]
     search_fields = ["slug", "name"]
-    inlines = [Memberships]
 
 
 @admin.register(ApiToken)

@@ -77,7 +77,7 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         mine = [(scope.value, scope.label) for scope in Scope if scope.value in set(held)]
         self.fields["scopes"].choices = mine  # type: ignore[attr-defined]
-        # A key that makes keys outlives its own end: that is chosen, not given.
+        # A key that makes keys is harder to take back: that is chosen, not given.
         self.fields["scopes"].initial = [word for word, _ in mine if word != Scope.TOKENS_WRITE]
 
 

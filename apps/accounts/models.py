@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.scopes import Role
 
+TOKEN_NAME_CHARS = 80
+
 
 class User(AbstractUser):
     """A person; `is_superuser` makes a platform admin."""
@@ -78,7 +80,7 @@ class ApiToken(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="tokens")
-    name = models.CharField(max_length=80)
+    name = models.CharField(max_length=TOKEN_NAME_CHARS)
     prefix = models.CharField(max_length=8, unique=True)
     sha256 = models.CharField(max_length=64)
     scopes = models.JSONField(default=list)

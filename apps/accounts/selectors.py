@@ -119,6 +119,12 @@ def tokens(team: Team, *, user: User | None = None) -> QuerySet[ApiToken]:
     return rows.order_by("-pk")
 
 
+def token_of(actor: str) -> ApiToken | None:
+    """The token that acted; None where it was a person."""
+    kind, _sep, prefix = actor.partition(":")
+    return ApiToken.objects.filter(prefix=prefix).first() if kind == "token" else None
+
+
 def audit_record(team: Team) -> QuerySet[AuditEvent]:
     """What happened in a team, newest first."""
     return AuditEvent.objects.filter(team=team).order_by("-pk")
@@ -133,6 +139,22 @@ def open_link(code: str) -> OneTimeLink | None:
     """The unused, unexpired link of `code`."""
     rows = OneTimeLink.objects.select_related("user")
     return rows.filter(sha256=digest(code), used_at=None, expires_at__gt=Now()).first()
+
+
+def was_never_in(user: User) -> bool:
+    """Whether an account is as good as new: without password, team, rank or sign-in."""
+    return not (
+        user.last_login
+        or user.has_usable_password()
+        or user.is_superuser
+        or user.memberships.exists()
+    )
+
+
+def is_awaited(user: User) -> bool:
+    """Whether somebody holds a link by which this user would sign in for the first time."""
+    rows = OneTimeLink.objects.filter(user=user, used_at=None, expires_at__gt=Now())
+    return user.last_login is None and rows.exists()
 
 
 def nobody_can_sign_in() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, count
 from typing import Any
 
@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts import selectors
 from apps.accounts.models import (
+    TOKEN_NAME_CHARS,
     ApiToken,
     AuditEvent,
     Membership,
@@ -29,6 +30,7 @@ from apps.accounts.models import (
 from apps.accounts.scopes import Role, Scope
 from apps.http import limits, request_id
 from apps.http.problems import Refused
+from regatta.rayjobs.names import is_readable
 
 LINK_LIVES = timedelta(minutes=30)
 INVITATION_LIVES = timedelta(days=3)
@@ -77,7 +79,8 @@ def create_token(
     """A token for `user` in `team`, and its secret, which is shown now and never again.
 
     held: what the asker may do, whose token may do no more; all that the user may if None.
-    Raises: Refused for scopes that are not held, or a life out of 1..365 days.
+    Raises: Refused for scopes that are not held, for a life out of 1..365 days, for a name that
+    cannot be read, or where a token would make one that outlives it.
     """
     wanted = set(scopes)
     held = selectors.scopes_in(user, team) if held is None else held
@@ -94,6 +97,15 @@ def create_token(
             _("A token lives from 1 to %(most)d days.") % {"most": TOKEN_DAYS_MOST},
             pointer="/days",
         )
+    expires_at = timezone.now() + timedelta(days=days)
+    _refuse_to_outlive(actor, expires_at)
+    if not is_readable(name):
+        raise Refused(
+            "bad_name",
+            _("A name has from 1 to %(most)d characters that can be seen, in one line.")
+            % {"most": TOKEN_NAME_CHARS},
+            pointer="/name",
+        )
     limits.spend("new_token", f"user:{user.pk}")
     prefix = secrets.token_hex(4)
     secret = f"rgt_{prefix}_{secrets.token_urlsafe(32)}"
@@ -104,7 +116,7 @@ def create_token(
         prefix=prefix,
         sha256=selectors.digest(secret),
         scopes=sorted(wanted),
-        expires_at=timezone.now() + timedelta(days=days),
+        expires_at=expires_at,
     )
     token.full_clean(exclude=["user", "team"])
     token.save()
@@ -117,6 +129,13 @@ def revoke_token(token: ApiToken, *, actor: str) -> None:
     """End a token at once; a second time changes nothing."""
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()):
         audit(team=token.team, actor=actor, action="token.revoke", subject=token.prefix)
+
+
+@transaction.atomic
+def end_tokens(user: User, team: Team, *, actor: str) -> None:
+    """End all tokens of who leaves a team, or they would work again if that person came back."""
+    for token in selectors.tokens(team, user=user):
+        revoke_token(token, actor=actor)
 
 
 @transaction.atomic
@@ -181,13 +200,15 @@ def sign_in(request: HttpRequest, *, username: str, password: str) -> User:
 def invite(*, team: Team, username: str, role: str, actor: str) -> tuple[User, str]:
     """Add a person to a team; for a new one also the code of a link that lets them in.
 
-    Raises: ValidationError for a name that is none; Refused for a role that is none or for a
-    person who is in the team already.
+    A link lets in to every team of its user: while one team's owner holds somebody's first, no
+    other team adds them.
+    Raises: ValidationError for a name that is none; Refused for a role that is none, for a
+    person who is in the team already, or has yet to come by the link of another.
     """
     if role not in Role.values:
         raise Refused("bad_role", _("There is no such role."), pointer="/role")
-    user = User.objects.filter(username=username).first()
-    fresh = user is None
+    user = User.objects.select_for_update(no_key=True).filter(username=username).first()
+    fresh = user is None or selectors.was_never_in(user)
     if user is None:
         user = User(username=username)
         user.set_unusable_password()
@@ -197,6 +218,14 @@ def invite(*, team: Team, username: str, role: str, actor: str) -> tuple[User, s
         raise Refused(
             "already_member",
             _("%(name)s is in this team already.") % {"name": username},
+            status=409,
+            pointer="/username",
+        )
+    if not fresh and selectors.is_awaited(user):
+        raise Refused(
+            "not_signed_in_yet",
+            _("%(name)s was invited elsewhere and has not signed in yet; add them once they have.")
+            % {"name": username},
             status=409,
             pointer="/username",
         )
@@ -221,6 +250,7 @@ def change_role(membership: Membership, *, role: str | None, actor: str) -> None
     if role is None:
         membership.delete()
         audit(team=team, actor=actor, action="member.remove", subject=who)
+        end_tokens(membership.user, team, actor=actor)
     else:
         Membership.objects.filter(pk=membership.pk).update(role=role)
         audit(team=team, actor=actor, action="member.role", subject=who, role=role)
@@ -238,6 +268,21 @@ def first_start(*, username: str = "admin", slug: str = "demo", name: str = "Dem
     if not Team.objects.exists():
         create_team(slug=slug, name=name, owner=user, actor="system")
     return user
+
+
+def _refuse_to_outlive(actor: str, expires_at: datetime) -> None:
+    maker = selectors.token_of(actor)
+    if maker is None or expires_at <= maker.expires_at:
+        return
+    raise Refused(
+        "outlives_its_maker",
+        _("This token ends on %(at)s UTC; one that it makes ends no later: %(days)d days at most.")
+        % {
+            "at": f"{maker.expires_at:%Y-%m-%d %H:%M}",
+            "days": (maker.expires_at - timezone.now()).days,
+        },
+        pointer="/days",
+    )
 
 
 def _free_name(wanted: str) -> str:

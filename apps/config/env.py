@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ def number(name: str, default: float, *, least: float = 0) -> float:
         value = float(raw)
     except ValueError:
         value = float("nan")
-    if not value >= least:
-        raise ImproperlyConfigured(f"{name}={raw!r} must be a number of at least {least:g}")
+    if not (math.isfinite(value) and value >= least):
+        raise ImproperlyConfigured(f"{name}={raw!r} must be a finite number, at least {least:g}")
     return value
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ninja import Schema
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from apps.costs.models import Basis
 from apps.http.schemas import In
@@ -15,7 +15,7 @@ from apps.http.schemas import In
 class PriceIn(In):
     kind: str = Field(min_length=1, max_length=80)
     usd_per_hour: Decimal = Field(ge=0, max_digits=14, decimal_places=6)
-    from_at: datetime | None = None
+    from_at: AwareDatetime | None = None
     basis: Basis = Basis.LIST
     note: str = Field("", max_length=200)
 

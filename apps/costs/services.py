@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from apps.accounts.models import Team
 
 _STEP = Decimal("0.000001")  # as the column holds it
+_AWAY_MOST = timedelta(days=5 * 365)
 
 
 @transaction.atomic
@@ -40,7 +41,7 @@ def set_price(
     """Open a price (team None: everywhere) and close the one it follows at the same moment.
 
     from_at: None is now. It may lie in the past only where no price was known: what has been
-    charged stays charged.
+    charged stays charged. Not far ahead either: until then there could be no other.
     Raises: Refused when it would change the past or a price set for later; ValidationError.
     """
     _one_at_a_time(f"costs.price:{team.pk if team else 0}:{kind}")
@@ -63,6 +64,13 @@ def set_price(
 
 
 def _refuse_to_rewrite(price: PriceInterval, *, now: datetime) -> None:
+    if abs(price.from_at - now) > _AWAY_MOST:
+        raise Refused(
+            "out_of_range",
+            _("A price begins at most five years from now: from %(first)s to %(last)s.")
+            % {"first": f"{now - _AWAY_MOST:%Y-%m-%d}", "last": f"{now + _AWAY_MOST:%Y-%m-%d}"},
+            pointer="/from_at",
+        )
     rows = PriceInterval.objects.filter(team=price.team, kind=price.kind)
     last = rows.order_by("from_at").last()
     if last is not None and last.from_at >= price.from_at:

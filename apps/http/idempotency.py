@@ -58,7 +58,9 @@ def idempotent(view: View) -> View:
 def _first_or_kept(
     request: HttpRequest, key: str, view: View, *args: Any, **kwargs: Any
 ) -> HttpResponse:
-    asked = hashlib.sha256(request.headers.get("Authorization", "").encode()).hexdigest()
+    # The view itself checks the token, after this. "Bearer" is the same in any letters.
+    _scheme, _sep, token = request.headers.get("Authorization", "").partition(" ")
+    asked = hashlib.sha256(token.encode()).hexdigest()
     body = hashlib.sha256(request.body).hexdigest()
     route = f"{request.method} {request.path}"[:200]
     KeptAnswer.objects.bulk_create(

@@ -24,6 +24,7 @@ from apps.jobs.spec import JobSpec, check
 from apps.lifecycle.nudge import announce, nudge
 from regatta.lifecycle.attempt import TERMINAL, Desired, Reason
 from regatta.lifecycle.queue import fits
+from regatta.rayjobs.names import plain
 from regatta.rayjobs.packages import pack_script
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def submit_job(
     Raises: Refused, and then nothing has changed.
     """
     entrypoint = spec.entrypoint or ("python main.py" if spec.script else "")
-    name = spec.name.strip() or " ".join(entrypoint.split())[:80]
+    name = spec.name.strip() or plain(" ".join(entrypoint.split()))[:80]
     spec = replace(spec, name=name, entrypoint=entrypoint)
     check(spec)
     chunks = [pack_script(spec.script)] if spec.script else upload

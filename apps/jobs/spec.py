@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from apps.http.problems import Refused
 from apps.jobs.models import ENTRYPOINT_CHARS, NAME_CHARS, PRIORITY_MOST, RETRIES_MOST
+from regatta.rayjobs.names import is_readable, plain
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
@@ -100,13 +100,7 @@ def check(spec: JobSpec) -> None:
 
 
 def _check_words(spec: JobSpec) -> None:
-    if not spec.name.strip() or len(spec.name) > NAME_CHARS or not _printable(spec.name):
-        raise Refused(
-            "bad_name",
-            _("A name has from 1 to %(most)d characters, in one line.") % {"most": NAME_CHARS},
-            pointer="/name",
-        )
-    if not spec.entrypoint.strip() or len(spec.entrypoint) > ENTRYPOINT_CHARS:
+    if not is_readable(plain(spec.entrypoint)) or len(spec.entrypoint) > ENTRYPOINT_CHARS:
         raise Refused(
             "bad_entrypoint",
             _("An entrypoint is a command such as 'python main.py', of up to %(most)d characters.")
@@ -116,6 +110,13 @@ def _check_words(spec: JobSpec) -> None:
     if "\0" in spec.entrypoint or "\0" in spec.script:
         raise Refused(
             "bad_entrypoint", _("A command or script has no zero bytes."), pointer="/entrypoint"
+        )
+    if len(spec.name) > NAME_CHARS or not is_readable(spec.name):
+        raise Refused(
+            "bad_name",
+            _("A name has from 1 to %(most)d characters that can be seen, in one line.")
+            % {"most": NAME_CHARS},
+            pointer="/name",
         )
     if len(spec.script.encode()) > SCRIPT_BYTES:
         raise Refused(
@@ -190,7 +191,7 @@ def _check_numbers(spec: JobSpec) -> None:
     if spec.cpus != round(spec.cpus, 3):
         raise Refused("too_fine", _("cpus has at most three decimal places."), pointer="/cpus")
     _check_amounts(spec.entrypoint_resources)
-    if len(spec.chip) > 60 or not _printable(spec.chip):
+    if len(spec.chip) > 60 or plain(spec.chip) != spec.chip:
         raise Refused("bad_chip", _("A chip's name has up to 60 characters."), pointer="/chip")
 
 
@@ -243,7 +244,3 @@ def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
             _("working_dir and py_modules name packages, such as gcs://…, s3://… or https://…"),
             pointer=f"{pointer}/working_dir",
         )
-
-
-def _printable(text: str) -> bool:
-    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in text)

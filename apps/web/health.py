@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from celery import current_app
-from django.db import DatabaseError, connection
+from django.db import Error
 from django.http import HttpRequest, JsonResponse
 from kombu.exceptions import OperationalError
 
@@ -35,10 +35,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     A worker that is late makes the portal `degraded`, not down: the ticker's sweeps do its work.
     Where nothing can be known of it, it is `unknown`, which is no failure of its own.
     """
-    parts = _parts()
-    known = parts["database"] == parts["broker"] == "ok"
-    parts["worker"] = _beats("worker", WORKER_LATE_S) if known else "unknown"
-    return _answer(parts)
+    return _answer(_parts(with_worker=True))
 
 
 def _answer(parts: dict[str, str]) -> JsonResponse:
@@ -47,20 +44,27 @@ def _answer(parts: dict[str, str]) -> JsonResponse:
     return JsonResponse({"state": state, **parts}, status=200 if works else 503)
 
 
-def _parts() -> dict[str, str]:
-    parts = {"database": _database(), "broker": _broker()}
-    known = parts["database"] == "ok"
-    return parts | {"ticker": _beats("ticker", TICKER_LATE_S) if known else "unknown"}
+def _parts(*, with_worker: bool = False) -> dict[str, str]:
+    ages_s, broker = _ages_s(), _broker()
+    known = ages_s if broker == "ok" else None  # a worker hears of its work by the broker
+    parts = {
+        "database": "away" if ages_s is None else "ok",
+        "broker": broker,
+        "ticker": _beats(ages_s, "ticker", TICKER_LATE_S),
+    }
+    return parts | ({"worker": _beats(known, "worker", WORKER_LATE_S)} if with_worker else {})
 
 
-def _database() -> str:
+def _ages_s() -> dict[str, float] | None:
+    """How old the last beats are, by one round trip; None without a database.
+
+    All that is asked of it, since it may go between two questions.
+    """
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
+        return Heartbeat.ages_s()
+    except Error as error:
         log.warning("no database: %s", error, extra={"action": "health_database"})
-        return "away"
-    return "ok"
+        return None
 
 
 def _broker() -> str:
@@ -73,6 +77,8 @@ def _broker() -> str:
     return "ok"
 
 
-def _beats(name: str, late_s: float) -> str:
-    age_s = Heartbeat.ages_s().get(name)
+def _beats(ages_s: dict[str, float] | None, name: str, late_s: float) -> str:
+    if ages_s is None:
+        return "unknown"
+    age_s = ages_s.get(name)
     return "ok" if age_s is not None and age_s < late_s else "late"

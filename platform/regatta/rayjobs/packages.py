@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import IO
 
+from regatta.rayjobs.names import plain
+
 MIB = 1 << 20
 
 
@@ -146,14 +148,11 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         raise BadPackage(Flaw.METHOD, name)
 
 
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
 def _check_name(name: str, limits: Limits) -> None:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or name[1:2] == ":":
         raise BadPackage(Flaw.TRAVERSAL, name)
-    odd = any(unicodedata.category(char) in ("Cc", "Cs") or char in _BIDI for char in name)
+    odd = plain(name) != name
     encoded = name.encode("utf-8", "surrogatepass")
     long = len(encoded) > limits.name_bytes or any(
         len(part.encode("utf-8", "surrogatepass")) > limits.part_bytes for part in parts

@@ -112,10 +112,49 @@ def test_a_team_keeps_an_owner():
 
 
 def test_an_invited_person_gets_a_link_and_a_known_one_needs_none():
-    team, known = a_team(), a_user("bob")
+    team, known = a_team(), a_user("bob", password=GOOD)
     _user, code = services.invite(team=team, username="carol", role="member", actor="test")
     assert selectors.open_link(code) is not None
     assert services.invite(team=team, username="bob", role="viewer", actor="test") == (known, "")
+
+
+def test_who_holds_a_persons_first_link_does_not_come_by_it_into_another_team():
+    first, second = a_team(), a_team()
+    carol, code = services.invite(team=first, username="carol", role="member", actor="test")
+    with pytest.raises(Refused, match="has not signed in yet") as refusal:
+        services.invite(team=second, username="carol", role="member", actor="test")
+    assert (refusal.value.code, refusal.value.status) == ("not_signed_in_yet", 409)
+    assert list(selectors.teams_of(carol)) == [first]
+    services.use_link(code)
+    assert services.invite(team=second, username="carol", role="member", actor="test")[1] == ""
+
+
+def test_a_link_that_nobody_used_in_time_keeps_no_team_from_adding_the_person():
+    carol, _code = services.invite(team=a_team(), username="carol", role="member", actor="test")
+    OneTimeLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert services.invite(team=a_team(), username="carol", role="viewer", actor="test")[1] == ""
+    assert not OneTimeLink.objects.filter(user=carol, expires_at__gt=timezone.now()).exists()
+
+
+def test_who_was_never_in_and_is_in_no_team_is_invited_like_a_new_person():
+    team = a_team()
+    carol, before = services.invite(team=team, username="carol", role="member", actor="test")
+    services.change_role(carol.memberships.get(), role=None, actor="test")
+    again, code = services.invite(team=a_team(), username="carol", role="member", actor="test")
+    assert again == carol
+    assert selectors.open_link(before) is None
+    assert selectors.open_link(code) is not None
+
+
+@pytest.mark.parametrize(
+    "some",
+    [{"is_superuser": True}, {"last_login": timezone.now()}, {"password": GOOD}],
+    ids=["admin", "was in", "has a password"],
+)
+def test_no_link_is_made_for_an_account_that_is_somebodys(some):
+    a_user("carol", **some)
+    assert services.invite(team=a_team(), username="carol", role="viewer", actor="test")[1] == ""
+    assert not OneTimeLink.objects.exists()
 
 
 @pytest.mark.parametrize(

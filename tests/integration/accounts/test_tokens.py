@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from people import a_member, a_team, a_token, a_user, bearer, owner_of
 
@@ -53,6 +54,41 @@ def test_a_token_that_no_longer_holds_is_unknown(client, spoil):
     answer = client.get("/api/v1/me", **bearer(secret))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_tokens_of_who_left_stay_ended_when_they_come_back(client):
+    team, other = a_team(), a_team()
+    member = a_member(team)
+    services.invite(team=other, username=member.username, role="member", actor="test")
+    here, there = (a_token(one, user=member, scopes=["jobs:read"]) for one in (team, other))
+    auth, url = bearer(a_token(team)), "/api/v1/members"
+    row = team.memberships.get(user=member)
+    assert client.delete(f"{url}/{row.pk}", **auth).status_code == 204
+    back = {"username": member.username, "role": "member"}
+    assert client.post(url, back, content_type="application/json", **auth).status_code == 201
+    assert client.get("/api/v1/me", **bearer(here)).status_code == 401
+    assert client.get("/api/v1/me", **bearer(there)).status_code == 200
+    ended = AuditEvent.objects.get(action="token.revoke")
+    assert (ended.team, ended.subject) == (team, here.split("_")[1])
+
+
+def test_the_console_ends_the_tokens_of_whom_it_takes_out_of_a_team(client):
+    team = a_team()
+    row = team.memberships.get(user=a_member(team))
+    a_token(team, user=row.user, scopes=["jobs:read"])
+    client.force_login(a_user(is_superuser=True, is_staff=True))
+    form = {
+        **{"slug": team.slug, "name": team.name},
+        **{"created_at_0": "2026-01-01", "created_at_1": "00:00"},
+        **{"memberships-TOTAL_FORMS": 1, "memberships-INITIAL_FORMS": 1},
+        **{"memberships-0-id": row.pk, "memberships-0-team": team.pk},
+        **{"memberships-0-user": row.user.pk, "memberships-0-role": row.role},
+        "memberships-0-DELETE": "on",
+    }
+    url = reverse("admin:accounts_team_change", args=[team.pk])
+    assert client.post(url, form).status_code == 302
+    assert not team.memberships.filter(pk=row.pk).exists()
+    assert ApiToken.objects.get().revoked_at is not None
 
 
 @pytest.mark.parametrize("token", ["", "rgt_", "rgt_12345678_short", "x" * 10_000, "rgt_é"])
@@ -111,6 +147,42 @@ def test_a_token_made_for_it_makes_a_successor_that_may_the_same(client):
     made = answer.json()
     assert made["created_at"] < made["expires_at"]
     assert selectors.caller_of_token(made["token"]).scopes == {Scope.JOBS_READ, Scope.TOKENS_WRITE}
+
+
+@pytest.mark.parametrize(("days", "status"), [(1, 201), (2, 201), (3, 422), (365, 422)])
+def test_a_token_makes_none_that_outlives_it(client, days, status):
+    team = a_team()
+    maker = bearer(a_token(team, scopes=["tokens:write", "jobs:read"], days=3))
+    body = {"name": "next", "scopes": ["jobs:read"], "days": days}
+    answer = client.post("/api/v1/tokens", body, content_type="application/json", **maker)
+    assert answer.status_code == status
+    if status == 422:
+        told, ends = answer.json(), ApiToken.objects.get().expires_at
+        assert told["errors"] == [{"pointer": "/days", "code": "outlives_its_maker"}]
+        assert f"{ends:%Y-%m-%d %H:%M} UTC" in told["detail"]
+        assert "2 days at most" in told["detail"]
+
+
+def test_a_person_makes_a_token_of_any_length_by_the_page(client):
+    team = a_team()
+    a_token(team, days=1)
+    client.force_login(owner_of(team))
+    given = {"name": "ci", "scopes": ["jobs:read"], "days": 365}
+    assert client.post(f"/t/{team.slug}/tokens/", given).status_code == 200
+    assert ApiToken.objects.count() == 2
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u3164", "nightly \u202egro", "a\nb"])
+def test_a_tokens_name_can_be_read(client, name):
+    team = a_team()
+    auth = bearer(a_token(team))
+    body = {"name": name, "scopes": ["jobs:read"], "days": 1}
+    answer = client.post("/api/v1/tokens", body, content_type="application/json", **auth)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/name")
+    client.force_login(owner_of(team))
+    page = client.post(f"/t/{team.slug}/tokens/", body | {"days": 7})
+    assert (page.status_code, list(page.context["form"].errors)) == (422, ["name"])
+    assert ApiToken.objects.count() == 1
 
 
 def test_a_token_of_reading_neither_makes_tokens_nor_ends_others(client):

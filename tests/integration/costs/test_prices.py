@@ -10,7 +10,7 @@ from costs import a_price
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
-from people import a_team
+from people import a_team, a_token, bearer
 
 from apps.costs import services
 from apps.costs.models import PriceInterval
@@ -57,6 +57,28 @@ def test_the_past_that_had_a_price_keeps_it():
     with pytest.raises(Refused, match="must not begin in the past"):
         set_price("3", from_at=timezone.now() - timedelta(days=1))
     assert history() == before
+
+
+@pytest.mark.parametrize(
+    ("at", "pointer", "code"),
+    [
+        ("9999-12-31T23:59:59Z", "/from_at", "out_of_range"),
+        ("9999-12-31T23:59:59-12:00", "/from_at", "out_of_range"),
+        ("0001-01-01T00:00:00+14:00", "/from_at", "out_of_range"),
+        ("2026-01-01T00:00:00", "/body/from_at", "timezone_aware"),
+    ],
+)
+def test_a_price_is_not_set_so_far_away_that_no_other_could_follow(client, at, pointer, code):
+    team = a_team()
+    auth = bearer(a_token(team))
+    asked = {"kind": "h200", "usd_per_hour": "2", "from_at": at}
+    answer = client.post("/api/v1/prices", asked, content_type="application/json", **auth)
+    error = answer.json()["errors"][0]
+    assert (answer.status_code, error["pointer"], error["code"]) == (422, pointer, code)
+    assert client.get("/api/v1/prices", **auth).status_code == 200
+    assert history() == []
+    set_price(team=team, from_at=timezone.now() + timedelta(days=4 * 365))
+    assert len(history()) == 1
 
 
 def test_a_past_without_a_price_may_get_one():

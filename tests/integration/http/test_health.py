@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
 from django.db.models.functions import Now
 from kombu import Connection
-from kombu.exceptions import OperationalError
+from kombu.exceptions import OperationalError as BrokerAway
+from people import a_user
 
 from apps.config.celery import app
 from apps.lifecycle.models import Heartbeat
@@ -70,6 +77,26 @@ def test_a_late_ticker_is_down_whatever_the_worker_does(client, broker):
     assert (status, said["state"], said["ticker"]) == (503, "down", "late")
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ProgrammingError])
+@pytest.mark.parametrize("at", range(2))
+def test_a_database_that_goes_at_any_moment_is_told_in_json(
+    client, broker, monkeypatch, path, error, at
+):
+    client.force_login(a_user())
+    client.raise_request_exception = False
+    rest, cursor = iter(range(at)), connection.cursor
+
+    def going():
+        if next(rest, None) is None:
+            raise error("the database system is shutting down")
+        return cursor()
+
+    monkeypatch.setattr(connection, "cursor", going)
+    status, said = asked(client, path)
+    assert (status, said["state"]) == (503, "down")
+
+
 def test_without_the_database_all_is_unknown_and_nothing_fails(client, broker, monkeypatch):
     def away():
         raise DatabaseError("gone")
@@ -91,7 +118,7 @@ def test_the_ticker_asks_by_the_broker_and_the_worker_answers_in_the_database(br
 
 def test_a_broker_that_is_away_is_no_trouble_of_the_tick(monkeypatch):
     def away(**how):
-        raise OperationalError("refused")
+        raise BrokerAway("refused")
 
     monkeypatch.setattr(tasks.worker_beat, "apply_async", away)
     tasks.ask_worker()

@@ -114,6 +114,11 @@ BAD = [
     ({"runtime_env": {"env_vars": {"A": "1"}}}, "bad_runtime_env", "/runtime_env"),
     ({"name": "n" * 10_000}, "bad_name", "/name"),
     ({"name": "a\nb"}, "bad_name", "/name"),
+    ({"name": "\u200b"}, "bad_name", "/name"),
+    ({"name": "\u3164 \u2800"}, "bad_name", "/name"),
+    ({"name": "tset\u202egpj.exe"}, "bad_name", "/name"),
+    ({"name": "", "entrypoint": ""}, "bad_entrypoint", "/entrypoint"),
+    ({"name": "", "entrypoint": "\u200b"}, "bad_entrypoint", "/entrypoint"),
     ({"resources": {"chips": -1}}, "out_of_range", "/chips"),
     ({"resources": {"cpus": -1}}, "out_of_range", "/cpus"),
     ({"resources": {"cpus": "-1e-300"}}, "out_of_range", "/cpus"),
@@ -572,6 +577,36 @@ def test_a_kept_answer_is_not_told_to_a_token_that_works_no_more(caller):
     assert caller.send("post", "/jobs", body, **key).status_code == 202
     ApiToken.objects.update(revoked_at="2020-01-01T00:00Z")
     assert caller.send("post", "/jobs", body, **key).status_code == 401
+
+
+def test_a_key_is_the_tokens_however_the_word_bearer_is_written(caller):
+    key, body = {"Idempotency-Key": "k"}, {"name": "a", "entrypoint": "sleep 1"}
+    written = caller.auth["headers"]["Authorization"]
+    made = set()
+    for header in (
+        written,
+        written.replace("Bearer", "bearer"),
+        written.replace("Bearer", "BEARER"),
+    ):
+        answer = caller.send("post", "/jobs", body, Authorization=header, **key)
+        made.add(answer.json()["id"])
+    assert made == {Job.objects.get().pk}
+    basic = caller.send(
+        "post", "/jobs", body, Authorization=written.replace("Bearer", "Basic"), **key
+    )
+    assert basic.status_code == 401
+
+
+def test_two_tokens_may_choose_the_same_key(caller):
+    key, other = {"Idempotency-Key": "k"}, Caller(caller.team)
+    body = {"name": "a", "entrypoint": "sleep 1"}
+    made = {one.send("post", "/jobs", body, **key).json()["id"] for one in (caller, other)}
+    assert len(made) == 2
+
+
+def test_a_job_without_a_name_is_named_by_what_can_be_seen_of_its_command(caller):
+    told = caller.submit(name="", entrypoint="echo \u202e olleh").json()
+    assert (told["name"], told["entrypoint"]) == ("echo  olleh", "echo \u202e olleh")
 
 
 @pytest.mark.django_db(transaction=True)

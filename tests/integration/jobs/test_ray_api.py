@@ -266,6 +266,12 @@ def test_stopping_says_whether_there_was_something_to_stop(ray):
     assert ray.get("jobs/mine").json()["status"] == "STOPPED"
 
 
+@pytest.mark.parametrize("entrypoint", ["", "  ", "\u200b"])
+def test_a_job_without_an_entrypoint_is_told_that_it_lacks_one(ray, entrypoint):
+    status, said = text(ray.submit(entrypoint=entrypoint))
+    assert (status, said.startswith("An entrypoint is a command")) == (422, True)
+
+
 @pytest.mark.parametrize("name", ["none", "job-999999", "job-" + "9" * 30, "raysubmit_x"])
 def test_what_is_not_there_is_missing_in_rays_words(ray, name):
     for answer in (
