@@ -8,12 +8,14 @@ import json
 import pytest
 from django.conf import settings
 from django.db import OperationalError
+from metrics import an_attempt
 from people import a_team, a_token, owner_of
 
 from apps.accounts import access
 from apps.accounts.models import ApiToken
-from apps.config.asgi import application
+from apps.config.asgi import _knows, application
 from apps.http.rim import BODY_BYTES
+from apps.jobs.selectors import telemetry_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,3 +86,12 @@ def test_while_the_database_is_away_nobody_is_called_a_stranger(monkeypatch):
     monkeypatch.setattr(access, "caller_of_token", away)
     status, headers, said = answer_to(a_scope())
     assert (status, said["code"], headers[b"retry-after"]) == (503, "database_away", b"2")
+
+
+def test_telemetry_is_sent_by_an_attempts_token_and_by_no_other():
+    token = telemetry_token(an_attempt())
+    path = "/api/v1/telemetry"
+    assert asyncio.run(_knows(a_scope(path, authorization=f"Bearer {token}")))
+    assert not asyncio.run(_knows(a_scope(path, authorization=f"Bearer {token[:-1]}")))
+    assert not asyncio.run(_knows(a_scope(path, authorization=f"Bearer {a_token(a_team())}")))
+    assert not asyncio.run(_knows(a_scope("/api/v1/jobs", authorization=f"Bearer {token}")))
