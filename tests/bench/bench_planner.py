@@ -1,7 +1,8 @@
-"""How far the planner's predictions are from measured runs: on all, and fitted on half of them."""
+"""How far the planner's predictions are from measured runs, and what its searches find and take."""
 
 from __future__ import annotations
 
+import planner_search
 from measure import tell
 
 from regatta.planning import accuracy, calibration, report, runs
@@ -38,6 +39,7 @@ def main() -> None:
     for record in report.worst(table, shipped):
         told = {name: record[name] for name in ("run", "reason")}
         tell("planner worst", float(str(record["error"])), "%", of=record["of"], **told)
+    planner_search.main()
 
 
 if __name__ == "__main__":
