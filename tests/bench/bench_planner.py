@@ -1,4 +1,4 @@
-"""How far the planner's predictions are from measured runs, and what its searches find and take."""
+"""How far the planner is from measured runs, and what its searches find and take."""
 
 from __future__ import annotations
 
