@@ -35,8 +35,8 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": b"%d bytes" % length})
 
 
-def answers_to(*pieces, every_s=0.0, within_s=2.0):
-    """All that comes back for these pieces, until the server closes; the seconds that it took."""
+def answers_to(*pieces, every_s=0.0, until=b"never"):
+    """What comes back for these pieces, up to `until` or the end; the seconds that it took."""
 
     async def ask():
         config = uvicorn.Config(application, http=Protocol, lifespan="off", log_config=None)
@@ -54,8 +54,8 @@ def answers_to(*pieces, every_s=0.0, within_s=2.0):
 
         writing = asyncio.create_task(write())
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(len(pieces) * every_s + within_s):
-                while piece := await reader.read(1 << 16):
+            async with asyncio.timeout(30):
+                while until not in got and (piece := await reader.read(1 << 16)):
                     got += piece
         took_s = time.monotonic() - began_s
         writing.cancel()
@@ -77,7 +77,7 @@ def a_head(length):
 
 
 def test_a_head_of_the_most_bytes_is_read_and_one_more_refused():
-    assert answers_to(a_head(HEAD_BYTES - 1), within_s=0.3)[0].startswith(b"HTTP/1.1 200")
+    assert answers_to(a_head(HEAD_BYTES - 1), until=b"bytes")[0].startswith(b"HTTP/1.1 200")
     assert answers_to(a_head(HEAD_BYTES + 1))[0].startswith(b"HTTP/1.1 431 ")
 
 
@@ -85,19 +85,19 @@ def test_it_may_be_one_long_address_or_what_trails_a_body():
     long = b"a" * HEAD_BYTES
     assert answers_to(b"GET /" + long)[0].startswith(b"HTTP/1.1 431 ")
     got, took_s = answers_to(CHUNKED + b"1\r\na\r\n0\r\nX: ", long, long, every_s=0.05)
-    assert (got, took_s < 1) == (b"", True), "closed without an answer"
+    assert (got, took_s < 10) == (b"", True), "closed without an answer"
 
 
 def test_a_long_body_is_no_head():
     body = b"a" * (1 << 20)
     said = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
-    assert b"1048576 bytes" in answers_to(said + body, within_s=0.5)[0]
+    assert b"1048576 bytes" in answers_to(said + body, until=b" bytes")[0]
     pieces = b"".join(b"400\r\n%s\r\n" % body[:1024] for _ in range(1024))
-    assert b"1048576 bytes" in answers_to(CHUNKED, pieces, b"0\r\n\r\n", within_s=0.5)[0]
+    assert b"1048576 bytes" in answers_to(CHUNKED, pieces, b"0\r\n\r\n", until=b" bytes")[0]
 
 
 def test_requests_that_come_together_are_answered_in_turn(hurried):
-    got, _ = answers_to((GET + b"\r\n") * 5000, within_s=0.8)
+    got, _ = answers_to((GET + b"\r\n") * 5000)
     assert got.count(b"HTTP/1.1 200") == 5000
 
 
@@ -105,18 +105,18 @@ def test_requests_that_come_together_are_answered_in_turn(hurried):
 def test_a_head_that_does_not_end_is_given_up(hurried, before):
     got, took_s = answers_to(before + GET, *[b"X: a\r\n"] * 10, every_s=0.05)
     assert got.split(b"HTTP/1.1 ")[-1].startswith(b"408 Request Timeout\r\n")
-    assert took_s < 1
+    assert took_s < 10
 
 
 def test_nor_do_empty_lines_keep_a_connection(hurried):
     got, took_s = answers_to(GET + b"\r\n", *[b"\r\n"] * 10, every_s=0.05)
     assert got.split(b"HTTP/1.1 ")[-1].startswith(b"408 Request Timeout\r\n")
-    assert took_s < 1
+    assert took_s < 10
 
 
 def test_a_connection_on_which_nothing_is_asked_is_closed_without_a_word(hurried):
     got, took_s = answers_to()
-    assert (got, 0.1 < took_s < 1) == (b"", True)
+    assert (got, 0.1 < took_s < 10) == (b"", True)
 
 
 def test_half_a_head_does_not_end_the_answer_before_it(hurried):
@@ -126,7 +126,7 @@ def test_half_a_head_does_not_end_the_answer_before_it(hurried):
 
 
 def test_an_answer_and_a_websocket_may_take_longer_than_a_head(hurried):
-    got, _ = answers_to(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", within_s=0.8)
+    got, _ = answers_to(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"0 bytes" in got
     key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     got, took_s = answers_to(
