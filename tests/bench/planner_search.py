@@ -20,7 +20,7 @@ from regatta.hardware.catalogue import find
 from regatta.hardware.clusters import read_cluster
 from regatta.planning import calibration, memory, plans, runs, step
 from regatta.planning.mixed import Mixed, plan_mixed
-from regatta.planning.search import Limits, NothingFits, Site, search, site
+from regatta.planning.search import TRAINED, Limits, NothingFits, Site, search, site
 from regatta.planning.shapes import BadField, Shape, from_columns
 
 TRILLION = {  # Narayanan 2021, table 1, as Calculon (Isaev 2023) searches it
@@ -90,7 +90,7 @@ def _published() -> None:
             chips, batch = int(plans.chips(run.plan)), int(run.plan.global_batch)
             at = _site_of(run, chips)
             theirs = float(step.step(run.shape, run.plan, at.machine, at.constants).iteration_s)
-            alike = Limits(dtype=float(run.plan.dtype), frozen=float(run.plan.frozen))
+            alike = Limits(**{name: float(getattr(run.plan, name)) for name in TRAINED})
             found = search(run.shape, at, batch, limits=alike, top=1)
         except (BadField, NothingFits) as error:
             outside.append((row["id"], str(error)[:60]))

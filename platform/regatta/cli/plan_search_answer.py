@@ -20,7 +20,7 @@ from regatta.planning.shapes import BadField, Shape
 from regatta.planning.space import DEGREES
 
 NOTHING, USAGE = 1, 2  # exit codes: no plan fits; what was asked cannot be understood
-COUNTS = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "zero_stage", "micro_batch")
+COUNTS = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "zero_stage", "shard_ranks", "micro_batch")
 
 
 def run(asked: Asked) -> int:

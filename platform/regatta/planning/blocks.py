@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from regatta.planning import layers, memory, plans, step
 from regatta.planning.layers import LayerTimes
 from regatta.planning.plans import Plan
-from regatta.planning.search import BLOCK, Limits, Site
+from regatta.planning.search import BLOCK, TRAINED, Limits, Site, valid_plans
 from regatta.planning.shapes import Shape
 from regatta.planning.simulate import Pipeline
-from regatta.planning.space import Matrix, divisors, space
+from regatta.planning.space import Matrix, divisors
 
 MICRO_BATCHES = (1, 2, 4, 8)
 KEPT = 60  # pipelines over unlike stages that are worked out, by a bound on their time
@@ -78,8 +78,8 @@ def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
     Replicas may differ by one micro-batch, so that the batch need not divide.
     """
     batch = 8 * at.count  # which every dp, every micro-batch and every pipeline divides
-    fix = {"micro_batch": MICRO_BATCHES, **limits.fix}
-    all_plans = space(shape, at.count, batch, fix=fix, dtype=limits.dtype)
+    usual = replace(limits, fix={"micro_batch": MICRO_BATCHES, **limits.fix})
+    all_plans = valid_plans(shape, at, at.count, batch, usual)
     fixed_s, each_s = np.empty(all_plans.valid.shape), np.empty(all_plans.valid.shape)
     valid = all_plans.valid.copy()
     for start in range(0, len(valid), BLOCK):
@@ -115,8 +115,9 @@ def uniform_s(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float)
     share: sequences of a step. None where no plan fits every kind.
     """
     chips = sum(at.count for at in kinds)
-    fix = {"micro_batch": MICRO_BATCHES, **limits.fix}
-    all_plans = space(shape, chips, 8 * chips, fix=fix, dtype=limits.dtype)
+    usual = replace(limits, fix={"micro_batch": MICRO_BATCHES, **limits.fix})
+    narrow = min(kinds, key=lambda at: float(at.machine.domain_chips))
+    all_plans = valid_plans(shape, narrow, chips, 8 * chips, usual)
     plan = all_plans.plan(slice(None))
     valid, slowest = all_plans.valid, np.zeros(all_plans.valid.shape)
     rounds = np.ceil(share / (plan.dp * plan.micro_batch))
@@ -310,7 +311,7 @@ def _plan(shape: Shape, dp: int, tp: int, micro: int, recompute: float, limits: 
         sequence_parallel=float(tp > 1),
         zero_stage=float(dp > 1),
         recompute=recompute,
-        dtype=limits.dtype,
+        **{name: getattr(limits, name) for name in TRAINED},
     )
 
 

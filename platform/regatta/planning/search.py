@@ -27,6 +27,7 @@ from regatta.planning.shapes import BadField, Shape
 from regatta.planning.space import DEGREES, Matrix, Space, space
 
 BLOCK = 256  # rows evaluated at once: their arrays stay in the processor's cache
+TRAINED = ("dtype", "frozen", "grad_bytes")  # fields of Limits that every plan has
 OF_LAYER = ("tp", "cp", "ep", "etp", "micro_batch")  # degrees that a layer's time depends on
 
 
@@ -52,13 +53,14 @@ class Limits:
     """What is allowed. fix: values by name (`{"tp": [8], "recompute": [0, 1]}`).
 
     headroom: share of a chip's memory that stays free. dtype: code of plans.DTYPES.
-    frozen: 1 where only adapters are trained.
+    frozen: 1 where only adapters are trained. grad_bytes: of a reduced gradient element.
     """
 
     fix: Mapping[str, Collection[float]] = field(default_factory=dict)
     headroom: float = 0.0
     dtype: float = BF16
     frozen: float = 0.0
+    grad_bytes: float = 4.0
 
 
 class NothingFits(Exception):
@@ -111,7 +113,7 @@ def search(
     """
     start = perf_counter()
     limits = limits or Limits()
-    plans_ = _space(shape, at.count, global_batch, limits)
+    plans_ = valid_plans(shape, at, at.count, global_batch, limits)
     within = replace(at.machine, memory_bytes=at.machine.memory_bytes * (1 - limits.headroom))
     table = _LayerTable(shape, plans_, at)
     rows = len(plans_.degrees)
@@ -138,9 +140,15 @@ def search(
     )
 
 
-def _space(shape: Shape, chips: int, global_batch: int, limits: Limits) -> Space:
+def valid_plans(shape: Shape, at: Site, chips: int, global_batch: int, limits: Limits) -> Space:
+    """The space under these limits. Raises: BadField."""
     return space(
-        *(shape, chips, global_batch), fix=limits.fix, dtype=limits.dtype, frozen=limits.frozen
+        shape,
+        chips,
+        global_batch,
+        fix=limits.fix,
+        domain_chips=float(at.machine.domain_chips),
+        common={name: getattr(limits, name) for name in TRAINED},
     )
 
 
@@ -280,10 +288,10 @@ def _enough_chips(
     limits: Limits,
 ) -> int | None:
     """The first doubling of the chips at which a plan fits, up to 1,024 times as many."""
-    batch = int(plans_.global_batch)
+    batch = int(plans_.common["global_batch"])
     for times in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]:
         try:
-            wider = _space(shape, at.count * times, batch, limits)
+            wider = valid_plans(shape, at, at.count * times, batch, limits)
         except BadField:
             return None  # the batch does not divide any further
         for block in _blocks(np.arange(len(wider.degrees))):

@@ -15,15 +15,16 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from regatta.planning.plans import BF16, RECOMPUTE, Plan
+from regatta.planning.plans import RECOMPUTE, Plan
 from regatta.planning.shapes import BadField, Shape
 
 Matrix = NDArray[np.float64]
 
-DEGREES = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "micro_batch")
+DEGREES = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "micro_batch", "shard_ranks")
 AXES = ("sequence_parallel", "zero_stage", "recompute")
 SIZES: Mapping[str, int] = {"sequence_parallel": 2, "zero_stage": 4, "recompute": len(RECOMPUTE)}
 ZERO_GRADIENTS = 2
+LIKE_LAYERS = 3  # embedding, head and multi-token prediction may each stand for a layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +32,13 @@ class Space:
     """degrees: rows of DEGREES. axes: allowed values of AXES, each along its own dimension.
 
     valid (rows, sequence_parallel, zero_stage, recompute): which combinations are plans.
+    common: fields that all plans have alike.
     """
 
     degrees: Matrix
     axes: tuple[Matrix, Matrix, Matrix]
     valid: NDArray[np.bool_]
-    global_batch: float
-    dtype: float
-    frozen: float = 0.0
+    common: Mapping[str, float]
 
     def plan(self, rows: NDArray[np.intp] | slice) -> Plan:
         """Plans of some rows as arrays that broadcast to (rows, *axes)."""
@@ -46,9 +46,7 @@ class Space:
         return Plan(
             **dict(zip(DEGREES, columns, strict=True)),
             **dict(zip(AXES, self.axes, strict=True)),
-            global_batch=self.global_batch,
-            dtype=self.dtype,
-            frozen=self.frozen,
+            **self.common,
         )
 
     def one(self, index: int) -> Plan:
@@ -58,9 +56,7 @@ class Space:
         return Plan(
             **dict(zip(DEGREES, self.degrees[row].tolist(), strict=True)),
             **dict(zip(AXES, values, strict=True)),
-            global_batch=self.global_batch,
-            dtype=self.dtype,
-            frozen=self.frozen,
+            **self.common,
         )
 
 
@@ -70,8 +66,8 @@ def space(
     global_batch: int,
     *,
     fix: Mapping[str, Collection[float]] | None = None,
-    dtype: float = BF16,
-    frozen: float = 0.0,
+    domain_chips: float = 8,
+    common: Mapping[str, float] | None = None,
 ) -> Space:
     """All valid plans that use exactly `chips` chips.
 
@@ -82,7 +78,7 @@ def space(
     for name in fix:
         if name not in (*DEGREES, *AXES):
             raise BadField(name, f"unknown; one of {', '.join((*DEGREES, *AXES))} can be fixed")
-    parts = [part for part in _rows(shape, chips, global_batch) if len(part)]
+    parts = [part for part in _rows(shape, chips, global_batch, int(domain_chips)) if len(part)]
     degrees = np.concatenate(parts) if parts else np.empty((0, len(DEGREES)))
     if not len(degrees):
         raise BadField("global_batch", _undivided(shape, chips, global_batch))
@@ -97,13 +93,12 @@ def space(
     # With a pipeline, ZeRO 2 would reduce gradients for every micro-batch: DeepSpeed refuses it.
     sharded = (dp * cp > 1) & ((axes[1] != ZERO_GRADIENTS) | (pp == 1))
     valid = ((axes[0] == 0) | split) & ((axes[1] == 0) | sharded) & (axes[2] >= 0)
+    valid &= (degrees[:, -1, None, None, None] == 0) | (axes[1] > 0)
     return Space(
         degrees=degrees,
         axes=axes,
         valid=valid,
-        global_batch=float(global_batch),
-        dtype=dtype,
-        frozen=frozen,
+        common={**(common or {}), "global_batch": float(global_batch)},
     )
 
 
@@ -113,7 +108,7 @@ def divisors(n: int) -> list[int]:
     return small + [n // d for d in reversed(small) if d * d != n]
 
 
-def _rows(shape: Shape, chips: int, batch: int) -> Iterator[Matrix]:
+def _rows(shape: Shape, chips: int, batch: int, domain: int) -> Iterator[Matrix]:
     """Rows of DEGREES, a block for each (tp, pp, cp) and so dp."""
     heads, kv, layers = int(shape.heads), int(shape.kv_heads), int(shape.layers)
     experts, seq_len = int(shape.experts), int(shape.seq_len)
@@ -121,7 +116,7 @@ def _rows(shape: Shape, chips: int, batch: int) -> Iterator[Matrix]:
     tps = [d for d in divisors(chips) if heads % d == 0 and (kv % d == 0 or d % kv == 0)]
     for tp in tps:
         for pp in (d for d in divisors(chips // tp) if d <= layers):
-            vpps = divisors(layers // pp) if pp > 1 and layers % pp == 0 else [1]
+            vpps = _interleavings(layers, pp)
             for cp in divisors(chips // (tp * pp)):
                 dp = chips // (tp * pp * cp)
                 if batch % dp or (cp > 1 and seq_len % (2 * cp)):
@@ -135,13 +130,26 @@ def _rows(shape: Shape, chips: int, batch: int) -> Iterator[Matrix]:
                     for ep, etp in product(divisors(experts) if experts else [1], etps)
                     if tp * cp * dp % (ep * etp) == 0
                 ]
-                grid = np.array(list(product(vpps, range(len(pairs)), micro)), dtype=np.float64)
-                vpp, pair, mb = grid.T
+                beside = domain // tp
+                part = 1 < beside < dp * cp and dp * cp % beside == 0
+                every = product(vpps, range(len(pairs)), micro, [0, beside] if part else [0])
+                vpp, pair, mb, shards = np.array(list(every), dtype=np.float64).T
                 even = (vpp == 1) | (per / mb % pp == 0)
                 ep, etp = np.array(pairs, dtype=np.float64)[pair.astype(int)].T
                 same = np.ones_like(mb)
-                columns = (tp * same, pp * same, vpp, dp * same, cp * same, ep, etp, mb)
+                columns = (tp * same, pp * same, vpp, dp * same, cp * same, ep, etp, mb, shards)
                 yield np.stack(columns, axis=1)[even]
+
+
+def _interleavings(layers: int, pp: int) -> list[int]:
+    """Chunks per stage that come out even; what stands beside the layers may count as some."""
+    if pp == 1:
+        return [1]
+    found = {1}
+    for counted in range(layers, layers + LIKE_LAYERS + 1):
+        if counted % pp == 0:
+            found |= set(divisors(counted // pp))
+    return sorted(found)
 
 
 def _undivided(shape: Shape, chips: int, batch: int) -> str:

@@ -29,33 +29,40 @@ def on(count: int, chip: str = "A100-80GB", **more: float):
     return site(read_cluster({"chips": {chip: count}, **more}))
 
 
-def by_hand(model: Shape, chips: int, batch: int):
-    """Every valid plan, one by one, by the rules as a person would write them down."""
-    few, moe = range(1, chips + 1), bool(model.experts)
-    eps = range(1, int(model.experts) + 1) if moe else (1,)
-    for tp, pp, cp, vpp, mb, ep in product(few, few, few, range(1, 9), range(1, batch + 1), eps):
+def splits(model: Shape, chips: int, batch: int):
+    """Every valid tp, pp, vpp, dp, cp and micro-batch, one by one, as a person would list them."""
+    few = range(1, chips + 1)
+    for tp, pp, cp, vpp, mb in product(few, few, few, range(1, 12), range(1, batch + 1)):
         dp = chips // (tp * pp * cp)
         if tp * pp * cp * dp != chips or batch % (dp * mb) or pp > model.layers:
             continue
         kv = model.kv_heads
         if model.heads % tp or (kv % tp and tp % kv) or (cp > 1 and model.seq_len % (2 * cp)):
             continue
-        interleaves = pp > 1 and model.layers % (pp * vpp) == 0 and batch // (dp * mb) % pp == 0
-        if vpp > 1 and not interleaves:
-            continue
-        for etp in {1, tp} if moe else {tp}:
+        counts = any((model.layers + n) % (pp * vpp) == 0 for n in range(4))
+        if vpp == 1 or (pp > 1 and counts and batch // (dp * mb) % pp == 0):
+            yield {"tp": tp, "pp": pp, "vpp": vpp, "dp": dp, "cp": cp, "micro_batch": mb}
+
+
+def by_hand(model: Shape, chips: int, batch: int):
+    """Every valid plan: the splits with what else is chosen."""
+    moe, choices = bool(model.experts), list(product(range(2), range(4), range(3)))
+    for split in splits(model, chips, batch):
+        tp, pp, cp, dp = (split[name] for name in ("tp", "pp", "cp", "dp"))
+        node = 8 // tp
+        part = 1 < node < dp * cp and dp * cp % node == 0
+        eps = range(1, int(model.experts) + 1) if moe else (1,)
+        for ep, etp, (sp, zero, recompute) in product(eps, {1, tp} if moe else {tp}, choices):
             if moe and (model.experts % ep or tp * cp * dp % (ep * etp)):
                 continue
-            for sp, zero, recompute in product(range(2), range(4), range(3)):
-                if sp and (tp == 1 or model.seq_len / cp % tp):
-                    continue
-                if zero and (dp * cp == 1 or (zero == 2 and pp > 1)):
-                    continue
-                yield Plan(
-                    **{"tp": tp, "pp": pp, "vpp": vpp, "dp": dp, "cp": cp, "ep": ep, "etp": etp},
-                    **{"micro_batch": mb, "global_batch": batch, "sequence_parallel": sp},
-                    **{"zero_stage": zero, "recompute": recompute},
-                )
+            if sp and (tp == 1 or model.seq_len / cp % tp):
+                continue
+            if zero and (dp * cp == 1 or (zero == 2 and pp > 1)):
+                continue
+            chosen = {"ep": ep, "etp": etp, "sequence_parallel": sp, "recompute": recompute}
+            for shards in (0, node) if part and zero else (0,):
+                states = {"zero_stage": zero, "shard_ranks": shards}
+                yield Plan(**split, **chosen, **states, global_batch=batch)
 
 
 CASES = [
