@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "ninja",  # the API's page of docs, from the wheel
     "template_partials",
     "apps.config",
+    "apps.advisor",
     "apps.insights",
     "apps.jobs",
     "apps.costs",

@@ -31,4 +31,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.costs.urls")),
     path("", include("apps.insights.urls")),
+    path("", include("apps.advisor.urls")),
 ]

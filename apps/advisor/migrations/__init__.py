@@ -1,0 +1,1 @@
+"""How the tables of the advisor came to be."""
