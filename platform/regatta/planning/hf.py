@@ -9,13 +9,18 @@ Source: configuration_<model_type>.py of Hugging Face Transformers 4.57; for `ch
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from regatta.planning.shapes import BadField, Shape, from_columns
 
 Config = Mapping[str, Any]
+
+MODELS = Path(__file__).parent / "data" / "hf"  # a config.json of each, by the model's name
 
 # Keys that say nothing about dimensions, of every class or of one.
 _OF_NO_DIMENSION = """
@@ -100,6 +105,12 @@ class _Reader:
         if not isinstance(value, list):
             raise BadField(key, f"{value!r} is no list")
         return value
+
+
+@cache
+def known_models() -> Mapping[str, Config]:
+    """The configurations that come with the product, by the name of the model."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(MODELS.glob("*.json"))}
 
 
 def read_model(description: Config, *, seq_len: float | None = None) -> Shape:

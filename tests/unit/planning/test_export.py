@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,10 @@ from hypothesis import strategies as st
 
 from regatta.planning import plans
 from regatta.planning.export import megatron_args, torchtitan_toml
+from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import BadField
-
-CONFIGS = Path(__file__).parents[2] / "data" / "hf"
 
 
 def shape(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +11,10 @@ from hypothesis import strategies as st
 from regatta.costs.tco import Ownership, tco
 from regatta.hardware.catalogue import find
 from regatta.planning.fleets import Load, size_serving
+from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config
 from regatta.planning.shapes import BadField
 from regatta.planning.sizing import NoPlan, Offer
-
-CONFIGS = Path(__file__).parents[2] / "data" / "hf"
 
 
 def shape(name="llama-3.1-70b"):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
+from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config, read_model
 from regatta.planning.shapes import BadField, active_parameters, parameters
-
-CONFIGS = Path(__file__).parents[2] / "data" / "hf"
 
 # Counts in billions as their makers publish them: all, then active per token (with embeddings).
 PUBLISHED = [

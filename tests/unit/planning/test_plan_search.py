@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from regatta.cli.plan import app
+from regatta.planning.hf import MODELS
 
 ROOT = Path(__file__).parents[3]
-LLAMA = ROOT / "tests" / "data" / "hf" / "llama-3.1-70b.json"
+LLAMA = MODELS / "llama-3.1-70b.json"
 COLUMNS = {"layers": 8, "hidden": 2048, "heads": 16, "ffn_hidden": 8192, "vocab": 32000}
 CLUSTER = {"chips": {"A100-80GB": 16}, "chips_per_node": 8, "network_GBps_per_chip": 25}
 

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from regatta.cli.plan import app
+from regatta.planning.hf import MODELS as CONFIGS
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "tests" / "data" / "hf"
 PAGE = (ROOT / "docs" / "reference" / "plan-size.md").read_text()
 TRAINING = ("--seq-len", "8192", "--tokens", "1e12")
 SERVING = ("--serve", "--requests-per-s", "5", "--prompt-tokens", "800", "--output-tokens", "200")

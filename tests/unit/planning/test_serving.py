@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regatta.hardware.catalogue import NoPeak, find
-from regatta.planning.hf import read_model
+from regatta.planning.hf import known_models, read_model
 from regatta.planning.serving import (
     QUANTIZATIONS,
     Replica,
@@ -36,7 +35,7 @@ def columns(*values, **experts):
 
 
 def published(name):
-    return json.loads((DATA / "hf" / f"{name}.json").read_text())
+    return known_models()[name]
 
 
 MODELS = {

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,11 +13,11 @@ from hypothesis import strategies as st
 
 from regatta.costs.tco import Ownership, tco
 from regatta.hardware.catalogue import find
+from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config
 from regatta.planning.shapes import BadField
 from regatta.planning.sizing import NoPlan, Offer, Training, counts, pareto, size_training
 
-CONFIGS = Path(__file__).parents[2] / "data" / "hf"
 OWN = Ownership(chip_usd=30_000, chip_w=700)
 
 
