@@ -41,35 +41,67 @@ class Ranked:
     why: str
 
 
-def why(item: Ranked, best: Ranked | None) -> str:
-    """Where the first plan's time goes; what another loses against it, and by which choice."""
-    if best is None:
-        parts = sorted(item.breakdown.items(), key=lambda part: -part[1])
-        says = ", ".join(f"{_words(n)} {p / item.iteration_s:.0%}" for n, p in parts[:3])
-        return f"fastest; its time goes to {says}"
-    by = ", ".join(_differences(item.plan, best.plan))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What a plan loses against the first, and by which choices.
+
+    slower_s: 0 where it is as fast. by: name, its own value, the first's. worse: parts that take
+    longer by how many seconds, the most first. saved: the part that takes less, if any matters.
+    """
+
+    slower_s: float
+    by: list[tuple[str, str, str]]
+    worse: list[tuple[str, float]]
+    saved: tuple[str, float] | None
+
+
+def most_of(item: Ranked) -> list[tuple[str, float]]:
+    """The parts of a step that take the most, with their seconds."""
+    return sorted(item.breakdown.items(), key=lambda part: -part[1])[:3]
+
+
+def loss(item: Ranked, best: Ranked) -> Loss:
+    """What a plan loses against the first."""
     slower = item.iteration_s - best.iteration_s
     if slower <= 1e-9 * best.iteration_s:
-        gib = (item.peak_bytes - best.peak_bytes) / GIB
-        return f"as fast, with {gib:+.1f} GiB at the peak, by {by}"
+        return Loss(slower_s=0.0, by=_differences(item.plan, best.plan), worse=[], saved=None)
     changes = sorted(
         ((item.breakdown[n] - best.breakdown[n], n) for n in item.breakdown), reverse=True
     )
-    worse = ", ".join(f"{_words(n)} +{d:.3g} s" for d, n in changes[:2] if d > 0.1 * slower)
     saved, where = changes[-1]
-    less = f"; it saves {-saved:.3g} s of {_words(where)}" if -saved > 0.1 * slower else ""
-    return f"{slower:.3g} s ({slower / best.iteration_s:.1%}) slower by {by}: {worse}{less}"
+    return Loss(
+        slower_s=slower,
+        by=_differences(item.plan, best.plan),
+        worse=[(name, more) for more, name in changes[:2] if more > 0.1 * slower],
+        saved=(where, -saved) if -saved > 0.1 * slower else None,
+    )
 
 
-def _differences(plan: Plan, best: Plan) -> list[str]:
+def why(item: Ranked, best: Ranked | None) -> str:
+    """Where the first plan's time goes; what another loses against it, and by which choice."""
+    if best is None:
+        says = ", ".join(f"{_words(n)} {p / item.iteration_s:.0%}" for n, p in most_of(item))
+        return f"fastest; its time goes to {says}"
+    lost = loss(item, best)
+    by = ", ".join(f"{name} {now} instead of {then}" for name, now, then in lost.by)
+    if not lost.slower_s:
+        gib = (item.peak_bytes - best.peak_bytes) / GIB
+        return f"as fast, with {gib:+.1f} GiB at the peak, by {by}"
+    worse = ", ".join(f"{_words(name)} +{more:.3g} s" for name, more in lost.worse)
+    less = f"; it saves {lost.saved[1]:.3g} s of {_words(lost.saved[0])}" if lost.saved else ""
+    share = lost.slower_s / best.iteration_s
+    return f"{lost.slower_s:.3g} s ({share:.1%}) slower by {by}: {worse}{less}"
+
+
+def _differences(plan: Plan, best: Plan) -> list[tuple[str, str, str]]:
     differs = [
-        f"{name} {getattr(plan, name):g} instead of {getattr(best, name):g}"
+        (name, f"{getattr(plan, name):g}", f"{getattr(best, name):g}")
         for name in NAMES
         if getattr(plan, name) != getattr(best, name)
     ]
     if plan.recompute != best.recompute:
         now, then = (RECOMPUTE[int(float(p.recompute))] for p in (plan, best))
-        differs.append(f"recompute {now} instead of {then}")
+        differs.append(("recompute", now, then))
     return differs
 
 

@@ -32,12 +32,25 @@ OF_LAYER = ("tp", "cp", "ep", "etp", "micro_batch")  # degrees that a layer's ti
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Feasible plans as points: seconds of a step, and bytes at the peak."""
+
+    times: Matrix
+    peaks: Matrix
+    indices: NDArray[np.intp]
+    space: Space
+
+    def plan(self, at: int) -> Plan:
+        """The plan of one point."""
+        return self.space.one(int(self.indices[at]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """evaluated: valid plans, of all of which memory and a lower bound were computed.
 
     feasible: those that fit. timed: those whose whole step was computed, the others being ruled
-    out by the bound. seconds: of the search. plans: best first. cloud: step time in seconds and
-    peak in bytes of every feasible plan, where asked for.
+    out by the bound. seconds: of the search. plans: best first. cloud: where asked for.
     """
 
     evaluated: int
@@ -45,7 +58,7 @@ class Result:
     timed: int
     seconds: float
     plans: list[Ranked]
-    cloud: tuple[Matrix, Matrix] | None = None
+    cloud: Cloud | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +117,11 @@ def search(
     *,
     limits: Limits | None = None,
     top: int = 5,
-    every: bool = False,
+    picture: int = 0,
 ) -> Result:
     """The `top` fastest plans that fit.
 
-    every: time all feasible plans, for a picture of them.
+    picture: about how many feasible plans to time beside, for a picture; where fewer fit, all.
     Raises: BadField, NothingFits.
     """
     start = perf_counter()
@@ -128,14 +141,14 @@ def search(
     feasible = int(fits.sum())
     if not feasible:
         raise _nearest_miss(shape, at, plans_, within, limits)
-    times, indices, timed = _times(shape, at, plans_, table, fits, bounds, None if every else top)
+    times, indices, timed = _times(shape, at, plans_, table, fits, bounds, top)
     best = np.lexsort((indices, times))[:top]
     return Result(
         evaluated=int(plans_.valid.sum()),
         feasible=feasible,
         timed=timed,
         plans=_ranked(shape, at, [plans_.one(int(indices[i])) for i in best]),
-        cloud=(times, _peaks(shape, at, plans_, indices)) if every else None,
+        cloud=_cloud(shape, at, plans_, table, fits, bounds, picture) if picture else None,
         seconds=perf_counter() - start,
     )
 
@@ -221,28 +234,56 @@ def _times(
     return times, indices, timed
 
 
+def _cloud(
+    shape: Shape,
+    at: Site,
+    plans_: Space,
+    table: _LayerTable,
+    fits: NDArray[np.bool_],
+    bounds: Matrix,
+    most: int,
+) -> Cloud:
+    """All feasible plans; where they are too many, those of rows evenly over the bounds."""
+    rows = np.argsort(bounds, kind="stable")[: int(np.isfinite(bounds).sum())]
+    some = np.zeros(len(bounds), dtype=bool)
+    some[rows[:: max(1, -(-int(fits.sum()) // most))]] = True
+    chosen = fits & some[:, None, None, None]
+    bounds = np.where(some, bounds, np.inf)
+    times, indices, _ = _times(shape, at, plans_, table, chosen, bounds, None)
+    return Cloud(
+        times=times, peaks=_peaks(shape, at, plans_, indices), indices=indices, space=plans_
+    )
+
+
 def _peaks(shape: Shape, at: Site, plans_: Space, indices: NDArray[np.intp]) -> Matrix:
-    peaks = np.empty(plans_.valid.shape)
-    for block in _blocks(np.arange(len(plans_.degrees))):
-        peaks[block] = memory.peak(shape, plans_.plan(block), at.machine, at.constants).total_bytes
-    return peaks.ravel()[indices]
+    rows, of = np.unique(indices // plans_.valid[0].size, return_inverse=True)
+    peaks = np.empty((len(rows), *plans_.valid.shape[1:]))
+    for block in _blocks(np.arange(len(rows))):
+        plan = plans_.plan(rows[block])
+        peaks[block] = memory.peak(shape, plan, at.machine, at.constants).total_bytes
+    return peaks.reshape(len(rows), -1)[of.ravel(), indices % plans_.valid[0].size]
+
+
+def predict(shape: Shape, at: Site, plan: Plan) -> Ranked:
+    """One plan with everything about it, but for its rank."""
+    took = step.step(shape, plan, at.machine, at.constants)
+    seconds = float(took.iteration_s)
+    flops = float(shapes.step_flops(shape, plan.global_batch))
+    return Ranked(
+        plan=plan,
+        iteration_s=seconds,
+        mfu=flops / (seconds * at.count * float(at.machine.peak_16_flops)),
+        peak_bytes=float(memory.peak(shape, plan, at.machine, at.constants).total_bytes),
+        breakdown={name: float(part) for name, part in took.breakdown.items()},
+        why="",
+    )
 
 
 def _ranked(shape: Shape, at: Site, found: list[Plan]) -> list[Ranked]:
     """The plans with everything about them, computed one by one and without any table."""
     ranked: list[Ranked] = []
     for plan in found:
-        took = step.step(shape, plan, at.machine, at.constants)
-        seconds = float(took.iteration_s)
-        flops = float(shapes.step_flops(shape, plan.global_batch))
-        item = Ranked(
-            plan=plan,
-            iteration_s=seconds,
-            mfu=flops / (seconds * at.count * float(at.machine.peak_16_flops)),
-            peak_bytes=float(memory.peak(shape, plan, at.machine, at.constants).total_bytes),
-            breakdown={name: float(part) for name, part in took.breakdown.items()},
-            why="",
-        )
+        item = predict(shape, at, plan)
         ranked.append(replace(item, why=why(item, ranked[0] if ranked else None)))
     return ranked
 

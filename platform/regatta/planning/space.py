@@ -19,6 +19,10 @@ from regatta.planning.plans import RECOMPUTE, Plan
 from regatta.planning.shapes import BadField, Shape
 
 Matrix = NDArray[np.float64]
+# Degrees (tp, pp, dp, cp), and the values that go with them: see _splits.
+Split = tuple[
+    tuple[int, int, int, int], list[int], list[tuple[int, int]], NDArray[np.int_], list[int]
+]
 
 DEGREES = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "micro_batch", "shard_ranks")
 AXES = ("sequence_parallel", "zero_stage", "recompute")
@@ -108,8 +112,17 @@ def divisors(n: int) -> list[int]:
     return small + [n // d for d in reversed(small) if d * d != n]
 
 
-def _rows(shape: Shape, chips: int, batch: int, domain: int) -> Iterator[Matrix]:
-    """Rows of DEGREES, a block for each (tp, pp, cp) and so dp."""
+def size(shape: Shape, chips: int, global_batch: int, *, domain_chips: float = 8) -> int:
+    """How many rows the space has at most, without building it."""
+    every = _splits(shape, chips, global_batch, int(domain_chips))
+    return sum(
+        len(vpps) * len(pairs) * len(micro) * len(shards)
+        for _degrees, vpps, pairs, micro, shards in every
+    )
+
+
+def _splits(shape: Shape, chips: int, batch: int, domain: int) -> Iterator[Split]:
+    """For each (tp, pp, dp, cp): the values of vpp, (ep, etp), micro-batch and shard ranks."""
     heads, kv, layers = int(shape.heads), int(shape.kv_heads), int(shape.layers)
     experts, seq_len = int(shape.experts), int(shape.seq_len)
     of_batch = np.array(divisors(batch))
@@ -132,13 +145,19 @@ def _rows(shape: Shape, chips: int, batch: int, domain: int) -> Iterator[Matrix]
                 ]
                 beside = domain // tp
                 part = 1 < beside < dp * cp and dp * cp % beside == 0
-                every = product(vpps, range(len(pairs)), micro, [0, beside] if part else [0])
-                vpp, pair, mb, shards = np.array(list(every), dtype=np.float64).T
-                even = (vpp == 1) | (per / mb % pp == 0)
-                ep, etp = np.array(pairs, dtype=np.float64)[pair.astype(int)].T
-                same = np.ones_like(mb)
-                columns = (tp * same, pp * same, vpp, dp * same, cp * same, ep, etp, mb, shards)
-                yield np.stack(columns, axis=1)[even]
+                yield (tp, pp, dp, cp), vpps, pairs, micro, [0, beside] if part else [0]
+
+
+def _rows(shape: Shape, chips: int, batch: int, domain: int) -> Iterator[Matrix]:
+    """Rows of DEGREES, a block for each split."""
+    for (tp, pp, dp, cp), vpps, pairs, micro, shards in _splits(shape, chips, batch, domain):
+        every = product(vpps, range(len(pairs)), micro, shards)
+        vpp, pair, mb, over = np.array(list(every), dtype=np.float64).T
+        even = (vpp == 1) | (batch // dp / mb % pp == 0)
+        ep, etp = np.array(pairs, dtype=np.float64)[pair.astype(int)].T
+        same = np.ones_like(mb)
+        columns = (tp * same, pp * same, vpp, dp * same, cp * same, ep, etp, mb, over)
+        yield np.stack(columns, axis=1)[even]
 
 
 def _interleavings(layers: int, pp: int) -> list[int]:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from regatta.hardware.clusters import read_cluster
 from regatta.planning import memory, plans, step
 from regatta.planning.plans import Plan
-from regatta.planning.search import Limits, NothingFits, lower_bound, search, site
+from regatta.planning.search import Limits, NothingFits, lower_bound, predict, search, site
 from regatta.planning.shapes import BadField, Shape, from_columns
-from regatta.planning.space import space
+from regatta.planning.space import size, space
 
 SMALL = {"layers": 8, "hidden": 2048, "heads": 16, "ffn_hidden": 8192, "vocab": 32000}
 
@@ -117,9 +117,26 @@ def test_more_bandwidth_never_makes_the_best_plan_slower(network, factor):
 
 def test_pruning_changes_nothing():
     pruned = search(shape(), on(96), 96)
-    every = search(shape(), on(96), 96, every=True)
+    every = search(shape(), on(96), 96, picture=10**9)
     assert [item.plan for item in pruned.plans] == [item.plan for item in every.plans]
-    assert pruned.timed < every.timed == every.feasible == len(every.cloud[0])
+    assert pruned.timed < every.feasible == len(every.cloud.times)
+    assert every.cloud.times.min() == pytest.approx(every.plans[0].iteration_s)
+
+
+def test_a_picture_of_some_plans_shows_plans_as_they_are():
+    at = on(96)
+    found = search(shape(), at, 96, picture=500)
+    assert 0.5 * 500 < len(found.cloud.times) < 3 * 500 < found.feasible
+    for point in (0, 100, -1):
+        alone = predict(shape(), at, found.cloud.plan(point))
+        assert alone.iteration_s == pytest.approx(found.cloud.times[point])
+        assert alone.peak_bytes == pytest.approx(found.cloud.peaks[point])
+
+
+@pytest.mark.parametrize(("model", "chips", "batch", "chip"), CASES)
+def test_the_size_of_a_space_is_known_before_it_is_built(model, chips, batch, chip):
+    rows = len(space(model, chips, batch).degrees)
+    assert rows <= size(model, chips, batch) <= 2 * rows  # odd interleavings are left out later
 
 
 def test_constraints_hold_and_names_are_checked():
