@@ -77,11 +77,23 @@ class Limits:
 
 
 class NothingFits(Exception):
-    """No plan fits: the nearest miss, and what would make it fit."""
+    """No plan fits: the nearest miss, and what would make it fit.
 
-    def __init__(self, message: str, *, plan: Plan, peak_bytes: float) -> None:
+    peak_bytes: that it needs, of free_bytes. enough_chips: None where no number of them would do.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plan: Plan,
+        peak_bytes: float,
+        free_bytes: float,
+        enough_chips: int | None,
+    ) -> None:
         super().__init__(message)
         self.plan, self.peak_bytes = plan, peak_bytes
+        self.free_bytes, self.enough_chips = free_bytes, enough_chips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +330,8 @@ def _nearest_miss(
         f"{free / GIB:.1f}; {more}chips with {least / GIB:.0f} GiB free would do",
         plan=plan,
         peak_bytes=least,
+        free_bytes=free,
+        enough_chips=enough,
     )
 
 

@@ -190,7 +190,7 @@ def _options(request: Training, offer: Offer, misses: Misses) -> Iterator[Option
         except (BadField, NoPeak, NothingFits) as error:
             why.append((_lack(error, chip), str(error)))
             continue
-        kept = _kept(request, chip, count)
+        kept = left_over(request, chip, count)
         if not kept.share:
             why.append((inf, f"goodput: {count} {chip.name} fail faster than {RECOVER}"))
             continue
@@ -208,7 +208,7 @@ def _best(request: Training, chip: Chip, count: int) -> Ranked:
     return search(request.shape, at, request.global_batch, limits=limits, top=1).plans[0]
 
 
-def _kept(request: Training, chip: Chip, count: int) -> Goodput:
+def left_over(request: Training, chip: Chip, count: int) -> Goodput:
     """What failures leave: a checkpoint is all states, written at the storage's pace."""
     per_weight = FROZEN_STATE_BYTES_PER_WEIGHT if request.frozen else STATE_BYTES_PER_WEIGHT
     save_s = per_weight * float(parameters(request.shape)) / request.storage_Bps

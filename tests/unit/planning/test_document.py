@@ -1,0 +1,80 @@
+"""The document of a plan: what is written is read, and what is impossible is refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from regatta.hardware.catalogue import UnknownChip
+from regatta.hardware.clusters import BadCluster, read_cluster
+from regatta.planning import document, plans
+from regatta.planning.hf import known_models, read_model
+from regatta.planning.search import search, site
+from regatta.planning.shapes import BadField
+
+SHAPE = read_model(known_models()["llama-3-8b"], seq_len=8192)
+CLUSTER = read_cluster({"chips": {"H100": 8}, "network_GBps_per_chip": 25})
+
+
+def planned(**changes):
+    plan = search(SHAPE, site(CLUSTER), 64, top=1).plans[0].plan
+    said = document.Planned(
+        name="llama-3-8b", shape=SHAPE, cluster=CLUSTER, plan=plan, tokens=1e12
+    )
+    return replace(said, **changes)
+
+
+def test_what_is_written_is_read():
+    said = document.write(planned())
+    assert document.read(json.loads(json.dumps(said))) == planned()
+    assert said["plan"]["global_batch"] == 64
+    assert "window" not in said["model"], "what stands at its default is left out"
+
+
+def test_words_stand_for_codes():
+    plan = replace(planned().plan, recompute=plans.FULL, dtype=plans.FP8)
+    said = document.write(planned(plan=plan))
+    assert (said["plan"]["recompute"], said["plan"]["dtype"]) == ("full", "fp8")
+    assert document.read(said).plan == plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"chips": 16}, BadField, "chips: 16; the plan uses 8"),
+        ({"chip": "H1000"}, UnknownChip, "has no 'H1000'"),
+        ({"chips": 0}, BadCluster, "whole count"),
+        ({"colour": 1}, BadField, "colour: unknown"),
+        ({"model": {}}, BadField, "layers: is missing"),
+        ({"model": 7}, BadField, "shape: an object"),
+        ({"tokens": 1e300}, BadField, "tokens: 1e[+]300 is out of range"),
+        ({"tokens": float("nan")}, BadField, "tokens: nan is out of range"),
+        ({"tokens": True}, BadField, "tokens: True is no number"),
+    ],
+)
+def test_what_is_impossible_is_refused_by_name(changes, error, words):
+    with pytest.raises(error, match=words):
+        document.read({**document.write(planned()), **changes})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("tp", 3, "tp: 3 does not divide heads"),
+        ("recompute", "some", "recompute: 'some' is none of none, selective, full"),
+        ("global_batch", 1, "global_batch"),
+        ("tp", 0, "tp: 0 is out of range"),
+        ("speed", 1, "speed: unknown"),
+    ],
+)
+def test_an_impossible_plan_is_refused_by_name(field, value, words):
+    said = document.write(planned())
+    with pytest.raises(BadField, match=words):
+        document.read({**said, "plan": {**said["plan"], field: value}})
+
+
+def test_no_object_is_refused():
+    with pytest.raises(BadField, match="a JSON object is right"):
+        document.read([1])
