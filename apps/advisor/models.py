@@ -1,10 +1,81 @@
-"""What was foretold of jobs that run by a plan, and what became of it."""
+"""Chips as a team knows them; what plans foretold of jobs, and what became of it."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
-from django.db.models import Index, UniqueConstraint
+from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Now
+
+from regatta.hardware.catalogue import QUALITIES
+
+CHIP_NAME_CHARS, SOURCE_CHARS = 80, 200
+
+
+class TeamChip(models.Model):
+    """A chip that the shipped catalogue lacks. key: its name without case, spaces and dashes.
+
+    Its figures are rows of ChipFigure. Once it is removed its name is free again.
+    """
+
+    team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=CHIP_NAME_CHARS)
+    key = models.CharField(max_length=CHIP_NAME_CHARS)
+    vendor = models.CharField(max_length=80)
+    form_factor = models.CharField(max_length=80, blank=True)
+    note = models.CharField(max_length=SOURCE_CHARS, blank=True)
+    added_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["team", "key"], condition=Q(removed_at=None), name="one_chip_of_a_name"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def is_there(self, at: datetime) -> bool:
+        """Whether the team had it then."""
+        return self.added_at <= at and (self.removed_at is None or at < self.removed_at)
+
+
+class ChipFigure(models.Model):
+    """A team's own figure of a chip, from `from_at` up to, not including, `to_at`.
+
+    It goes before that of the shipped catalogue while it holds. A new one closes the one before,
+    and no figure is changed afterwards.
+    """
+
+    team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="+")
+    chip = models.CharField(max_length=CHIP_NAME_CHARS)
+    figure = models.CharField(max_length=40)
+    value = models.FloatField()
+    quality = models.CharField(max_length=20)
+    source = models.CharField(max_length=SOURCE_CHARS)
+    from_at = models.DateTimeField()
+    to_at = models.DateTimeField(null=True, blank=True)
+    set_by = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        constraints = [
+            CheckConstraint(condition=Q(value__gt=0), name="chip_figure_above_0"),
+            CheckConstraint(condition=Q(quality__in=QUALITIES), name="chip_figure_quality_known"),
+            CheckConstraint(
+                condition=Q(to_at=None) | Q(to_at__gt=F("from_at")), name="chip_figure_has_length"
+            ),
+            UniqueConstraint(
+                fields=["team", "chip", "figure"],
+                condition=Q(to_at=None),
+                name="one_open_chip_figure",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chip}: {self.figure} {self.value:g}"
 
 
 class Prediction(models.Model):

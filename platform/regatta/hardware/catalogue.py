@@ -130,7 +130,7 @@ def overlaid(
     rows = {row["chip"]: row for row in names}
     known = _keys(chips)
     for row in figures:
-        chip = None if row["chip"] in rows else known.get(_key(row["chip"]))
+        chip = None if row["chip"] in rows else known.get(key(row["chip"]))
         name, figure = chip.name if chip else row["chip"], row["figure"]
         if figure not in FIGURES or figure in new[name]:
             raise ValueError(f"{name}: {figure} is unknown, or stands there twice")
@@ -152,10 +152,10 @@ def find(name: str, chips: Mapping[str, Chip] | None = None) -> Chip:
     Raises: UnknownChip, which names the nearest ones.
     """
     known = _by_key() if chips is None else _keys(chips)
-    if chip := known.get(_key(name)):
+    if chip := known.get(key(name)):
         return chip
-    near = get_close_matches(_key(name), known, n=5, cutoff=0.5)
-    names = list(dict.fromkeys(known[key].name for key in near))
+    near = get_close_matches(key(name), known, n=5, cutoff=0.5)
+    names = list(dict.fromkeys(known[one].name for one in near))
     meant = f"; did you mean {', '.join(names)}?" if names else ""
     raise UnknownChip(f"chip: the catalogue has no {name!r}{meant}")
 
@@ -166,10 +166,11 @@ def _by_key() -> Mapping[str, Chip]:
 
 
 def _keys(chips: Mapping[str, Chip]) -> dict[str, Chip]:
-    return {_key(name): chip for chip in chips.values() for name in (chip.name, *chip.aliases)}
+    return {key(name): chip for chip in chips.values() for name in (chip.name, *chip.aliases)}
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
+    """What two spellings of one name have in common."""
     return "".join(c for c in name.lower() if c.isalnum())
 
 
