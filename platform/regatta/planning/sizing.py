@@ -7,7 +7,7 @@ rented and owned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TypeVar
@@ -24,8 +24,6 @@ from regatta.planning.shapes import BadField, Shape, parameters
 RECOVER = "they recover; a shorter recovery_s, faster storage or fewer chips would do"
 
 T = TypeVar("T")
-
-Misses = dict[str, tuple[float, str]]  # by chip: how far off, and in words
 
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
@@ -95,6 +93,16 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Options of one kind of chip. miss: why there is none; lack: times the memory of a chip that
+    the nearest plan would need, infinity where it is not memory that lacks."""
+
+    options: tuple[Option, ...]
+    lack: float
+    miss: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sizing:
     """front: options that no other beats on both cost and date, fastest first.
 
@@ -117,16 +125,60 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
     Raises: BadField if nothing is offered or a price is not above 0; NoPlan if nothing fits, or
     nothing is in time and within the budget.
     """
+    return chosen(request, offers, [found(request, offer) for offer in offers])
+
+
+def found(request: Training, offer: Offer) -> Found:
+    """Every way with one kind of chip, whatever its cost and date.
+
+    Counts go down: what fits on none of so many chips fits on no divisor of them either.
+    Raises: BadField if a price is not above 0.
+    """
+    chip = offer.chip
+    if offer.usd_per_hour is not None:
+        positive("price", offer.usd_per_hour)
+    elif offer.own is None:
+        return Found(options=(), lack=inf, miss="")
+    options: list[Option] = []
+    why: list[tuple[float, str]] = []
+    too_many = 0
+    for count in sorted(counts(offer), reverse=True):
+        if too_many % count == 0 and too_many:
+            continue
+        try:
+            best = _best(request, chip, count)
+        except NothingFits as error:
+            why.append((error.peak_bytes / chip.memory_bytes, str(error)))
+            too_many = count
+            continue
+        except (BadField, NoPeak) as error:
+            why.append((inf, str(error)))
+            continue
+        kept = left_over(request, chip, count)
+        if kept.share:
+            options += _priced(request, offer, count, best, kept)
+        else:
+            why.append((inf, f"goodput: {count} {chip.name} fail faster than {RECOVER}"))
+    lack, miss = min(why, default=(0.0, "")) if not options else (0.0, "")
+    return Found(options=tuple(options), lack=lack, miss=miss)
+
+
+def chosen(request: Training, offers: Sequence[Offer], ways: Sequence[Found]) -> Sizing:
+    """The front of what was found, an entry per offer.
+
+    Raises: BadField if nothing is offered; NoPlan if nothing fits, or nothing is in time and
+    within the budget.
+    """
     if not offers:
         raise BadField("chips", "name at least one chip that may be used")
     unpriced = tuple(o.chip.name for o in offers if o.usd_per_hour is None and o.own is None)
-    misses: Misses = {}
-    found = [option for offer in offers for option in _options(request, offer, misses)]
-    if not found:
+    misses = {offer.chip.name: way for offer, way in zip(offers, ways, strict=True) if way.miss}
+    every = [option for way in ways for option in way.options]
+    if not every:
         raise NoPlan(_nothing_fits(offers, unpriced, misses))
-    in_time = [option for option in found if _meets(request, option)]
+    in_time = [option for option in every if _meets(request, option)]
     if not in_time:
-        raise NoPlan(_nothing_meets(request, found))
+        raise NoPlan(_nothing_meets(request, every))
     front = pareto(in_time, time=lambda o: o.days, cost=lambda o: o.cost_usd)
     return Sizing(
         options=tuple(in_time),
@@ -135,7 +187,7 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
         fastest=min(front, key=lambda option: option.days),
         balanced=min(front, key=lambda option: option.cost_usd * option.days),
         unpriced=unpriced,
-        misses={name: text for name, (_, text) in misses.items()},
+        misses={name: way.miss for name, way in misses.items()},
     )
 
 
@@ -173,31 +225,6 @@ def counts(offer: Offer) -> Iterator[int]:
         yield count
         count *= 2
     yield most
-
-
-def _options(request: Training, offer: Offer, misses: Misses) -> Iterator[Option]:
-    """Options of one kind of chip; why there is none is put into misses."""
-    chip = offer.chip
-    if offer.usd_per_hour is not None:
-        positive("price", offer.usd_per_hour)
-    elif offer.own is None:
-        return
-    why: list[tuple[float, str]] = []
-    found = False
-    for count in counts(offer):
-        try:
-            best = _best(request, chip, count)
-        except (BadField, NoPeak, NothingFits) as error:
-            why.append((_lack(error, chip), str(error)))
-            continue
-        kept = left_over(request, chip, count)
-        if not kept.share:
-            why.append((inf, f"goodput: {count} {chip.name} fail faster than {RECOVER}"))
-            continue
-        found = True
-        yield from _priced(request, offer, count, best, kept)
-    if why and not found:
-        misses[chip.name] = min(why)
 
 
 def _best(request: Training, chip: Chip, count: int) -> Ranked:
@@ -250,18 +277,15 @@ def _meets(request: Training, option: Option) -> bool:
     return deadline and (request.budget_usd is None or option.cost_usd <= request.budget_usd)
 
 
-def _nothing_fits(offers: Sequence[Offer], unpriced: Sequence[str], misses: Misses) -> str:
+def _nothing_fits(
+    offers: Sequence[Offer], unpriced: Sequence[str], misses: Mapping[str, Found]
+) -> str:
     """The nearest miss, and of the other chips how many missed too."""
     if len(unpriced) == len(offers):
         return f"price: none is known for {', '.join(unpriced)}; give one per chip and hour"
-    _, nearest = min(misses.values())
+    nearest = min(misses.values(), key=lambda way: (way.lack, way.miss))
     rest = f" ({len(misses) - 1} other chips miss by more)" if len(misses) > 1 else ""
-    return f"no plan fits. {nearest}{rest}"
-
-
-def _lack(error: Exception, chip: Chip) -> float:
-    """Times the memory that the nearest plan needs; what lacks otherwise is further away."""
-    return error.peak_bytes / chip.memory_bytes if isinstance(error, NothingFits) else inf
+    return f"no plan fits. {nearest.miss}{rest}"
 
 
 def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
