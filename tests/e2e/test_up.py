@@ -132,7 +132,12 @@ def running(up: Up) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(WAIT_S)
+        try:
+            process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            pytest.fail(f"it did not stop within {WAIT_S:g} s:\n{up.log()}")
 
 
 @pytest.fixture

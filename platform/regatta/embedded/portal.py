@@ -94,8 +94,8 @@ def serve(portal: Portal, *, lines: Lines, at_stop: Callable[[], None]) -> None:
             ending.callback(lines.say, "regatta", "stopped")
             ending.callback(supervisor.stop)
             ending.callback(at_stop)
+            ending.callback(listener.close)  # after those that are still to be given it
             ending.callback(supervisor.stop, [*_webs(), "worker", "ticker"])
-            ending.callback(listener.close)
             ending.callback(lines.say, "regatta", "stopping")
             with contextlib.suppress(Stopped):
                 _start(portal, supervisor, listener.fileno())

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from regatta.embedded.processes import dying_with_parent
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
 _LAST_LINES_S = 1.0
+_KILLED_S = 10.0  # in which the kernel ends what was killed
 _HOPELESS = 3  # ends of a service before everything is ready
 _LIVED_WELL_S = 30.0  # a child that lived so long starts again without a growing delay
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
@@ -35,6 +38,34 @@ class Failed(Exception):
 
 class Stopped(Exception):
     """Somebody asked to stop while the start was still under way."""
+
+
+class StopAsked:
+    """Whether somebody asked to stop, for a main thread that waits and for signal handlers.
+
+    No `threading.Event`: a signal that comes just before its wait, or that another thread gets,
+    does not end that wait, since Python runs handlers in the main thread alone; and a handler
+    that sets it while the main thread holds its lock waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)  # as `set_wakeup_fd` wants it
+        for end in (self._read, self._write):
+            weakref.finalize(self, os.close, end)
+
+    def heed_signals(self) -> None:
+        """Each signal that has a handler asks to stop, by the kernel's own call to it."""
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def set(self) -> None:
+        """Ask. Never taken back, so what was written is never read."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"\0")
+
+    def wait(self, within_s: float | None = None) -> bool:
+        """Whether it was asked by then; None waits for ever."""
+        return bool(select.select([self._read], [], [], within_s)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +210,8 @@ class Supervisor:
     """Starts services in order, keeps them, and stops them in reverse."""
 
     def __init__(self, *, folder: Path, pids: Path, lines: Lines) -> None:
-        self.stop_asked = threading.Event()
+        self.stop_asked = StopAsked()
+        self._signals = 0
         self.lines = lines
         self._folder = folder
         self._pids = pids
@@ -187,6 +219,7 @@ class Supervisor:
 
     def heed_signals(self) -> None:
         """SIGTERM, SIGINT and a lost terminal stop cleanly; a second one kills."""
+        self.stop_asked.heed_signals()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
@@ -244,9 +277,9 @@ class Supervisor:
         self._keepers.remove(keeper)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if not self.stop_asked.is_set():
-            self.stop_asked.set()
-            return
+        self._signals += 1
+        if self._signals == 1:
+            return  # `stop_asked` knows it already
         for keeper in self._keepers:
             threading.Thread(target=keeper.kill, daemon=True).start()  # never wait in a handler
 
@@ -268,4 +301,4 @@ def _see_off(process: psutil.Process, *, within_s: float) -> None:
         process.wait(within_s)
     except psutil.TimeoutExpired:
         process.kill()
-        process.wait(within_s)
+        process.wait(_KILLED_S)

@@ -166,6 +166,44 @@ def test_waiting_ends_when_somebody_asks_to_stop(supervisor: Supervisor):
         supervisor.wait_until(lambda: False, what="the moon")
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Whatever a test does to the signals of this process is undone."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_does_not_interrupt_the_wait_ends_it(supervisor: Supervisor):
+    supervisor.heed_signals()
+    # To another thread, as the kernel may: the main one is not interrupted, as by a signal that
+    # comes just before it waits.
+    other = threading.Thread(target=time.sleep, args=(WAIT_S,), daemon=True)
+    other.start()
+    sent = threading.Timer(0.2, signal.pthread_kill, args=(other.ident, signal.SIGTERM))
+    sent.start()
+    assert supervisor.stop_asked.wait(WAIT_S)
+    sent.join()
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_second_signal_kills_what_does_not_heed_the_first(supervisor: Supervisor):
+    supervisor.heed_signals()
+    supervisor.keep(a_service("web", IGNORES, grace_s=WAIT_S))
+    until(lambda: "deaf" in said(supervisor), "it is deaf")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert supervisor.stop_asked.wait(WAIT_S)
+    again = threading.Timer(0.2, os.kill, args=(os.getpid(), signal.SIGTERM))
+    again.start()
+    supervisor.stop()
+    again.join()
+    assert "killed" not in said(supervisor)  # by the grace running out
+
+
 def test_waiting_ends_when_a_service_cannot_live(supervisor: Supervisor):
     supervisor.keep(a_service("postgres", "raise SystemExit('no disk')"))
     with pytest.raises(Failed, match="postgres ended 3 times; its lines above say why"):

@@ -40,7 +40,8 @@ class Command(BaseCommand):
         """Start a thread for each, show life, and stop together."""
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            # In a thread: here it might wait for a lock that the interrupted wait holds.
+            signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
         turns = [*_ticks(stop), *_followers(stop)]
         for turn in turns:
             turn.start()
