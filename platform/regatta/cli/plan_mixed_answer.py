@@ -54,6 +54,12 @@ def _block(block: Block) -> dict[str, Any]:
     return {
         "sequences": block.sequences,
         "micro_batches": list(block.micro_batches),
+        "tail": {
+            "sequences": block.tail.sequences,
+            "rounds": block.tail.rounds,
+            "ranks": block.tail.ranks,
+            "seconds": block.tail.seconds,
+        },
         "iteration_s": block.seconds,
         "simulated_s": block.simulated_s,
         "stages": [_stages(stages) for stages in block.option.stages],

@@ -26,6 +26,8 @@ from regatta.planning.simulate import Pipeline
 from regatta.planning.space import Matrix, divisors
 
 MICRO_BATCHES = (1, 2, 4, 8)
+TAILS = (1, 2, 4, 8)  # ranks that share one sequence in the smaller micro-batches at a step's end
+BACKWARD = 2 / 3  # of a micro-batch's time
 KEPT = 60  # pipelines over unlike stages that are worked out, by a bound on their time
 
 
@@ -52,10 +54,46 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """Smaller micro-batches at the end of a step, where what is left would not fill whole ones.
+
+    Each is of one sequence, over `ranks` replicas beside each other that share it by context
+    parallelism, as Megatron Core's hybrid context parallelism does; weights stay where they are.
+    sequences: of all of a block's pipelines together. rounds: how many each pipeline plays.
+    seconds: of all rounds together.
+    """
+
+    ranks: int = 1
+    sequences: int = 0
+    rounds: int = 0
+    seconds: float = 0.0
+
+
+NO_TAIL = Tail()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a block does of a step: sequences in whole micro-batches, and in its tail."""
+
+    option: Option
+    sequences: int
+    tail: Tail = NO_TAIL
+
+    @property
+    def total(self) -> int:
+        """Sequences of the step."""
+        return self.sequences + self.tail.sequences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Ways to use a block with their times: arrays over options.
 
     unit: sequences that one micro-batch of every pipeline has. option: the one at an index.
+    tail_s (TAILS, options): seconds of one round of a tail, inf where there can be none, with
+    tail_unit sequences. drain: backward passes of a micro-batch that the pipeline ends with, in
+    micro-batches; the tail's are shorter.
     """
 
     fixed_s: Matrix
@@ -63,30 +101,71 @@ class Options:
     unit: Matrix
     multiple: Matrix
     option: Callable[[int], Option]
+    tail_s: Matrix
+    tail_unit: Matrix
+    drain: Matrix
 
-    def most(self, seconds: float) -> tuple[float, int]:
-        """Sequences that the block can do in this time, and by which option."""
-        rounds = np.floor((seconds - self.fixed_s) / self.each_s / self.multiple + 1e-9)
-        done = np.maximum(rounds, 0) * self.multiple * self.unit
-        best = int(done.argmax())
-        return float(done[best]), best
+    def most(self, seconds: float) -> float:
+        """Sequences that the block can do in this time."""
+        return self.share(seconds).total
+
+    def share(self, seconds: float) -> Share:
+        """By which option, in whole micro-batches and a tail, it does the most in this time."""
+        room = seconds - self.fixed_s
+        waves = np.maximum(np.floor(room / self.each_s / self.multiple + 1e-9), 0)
+        whole = waves * self.multiple * self.unit
+        # Another wave is more than any tail, so only these can be the best.
+        near = np.flatnonzero(whole + self.multiple * self.unit > whole.max())
+        rounds = self._rounds(room - whole / self.unit * self.each_s, near)
+        done = whole[near] + rounds * self.tail_unit[:, near]
+        kind, at = np.unravel_index(int(done.argmax()), done.shape)
+        best, count = int(near[at]), int(rounds[kind, at])
+        tail = self._tail(int(kind), best, count) if count else NO_TAIL
+        return Share(option=self.option(best), sequences=int(whole[best]), tail=tail)
+
+    def _rounds(self, left_s: Matrix, near: NDArray[np.intp]) -> Matrix:
+        """Rounds of a tail (TAILS, near) in the time that is left, of less than a whole wave."""
+        each, of = self.tail_s[:, near], self.multiple[near]
+        left = np.maximum(left_s[near], 0)
+        drained = left + self.drain[near] * np.maximum(self.each_s[near] - each, 0)
+        fit = np.minimum(left / BACKWARD, drained) / each
+        whole = np.ceil(of * self.unit[near] / self.tail_unit[:, near]) - 1
+        return np.asarray(np.floor(np.minimum(fit + 1e-9, whole) / of) * of)
+
+    def _tail(self, kind: int, best: int, rounds: int) -> Tail:
+        """Its time is its work, less what it saves while the pipeline empties.
+
+        Not less than its backward passes, which the first stage plays after all the others.
+        """
+        each = self.tail_s[kind, best]
+        saved = self.drain[best] * (self.each_s[best] - each)
+        return Tail(
+            ranks=TAILS[kind],
+            sequences=int(rounds * self.tail_unit[kind, best]),
+            rounds=rounds,
+            seconds=float(max(BACKWARD * rounds * each, rounds * each - saved)),
+        )
 
 
 def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
     """Every plan of one kind's chips that fits.
 
-    Replicas may differ by one micro-batch, so that the batch need not divide.
+    Replicas may differ by one micro-batch, so that the batch need not divide, and the step may
+    end in a tail.
     """
     batch = 8 * at.count  # which every dp, every micro-batch and every pipeline divides
     usual = replace(limits, fix={"micro_batch": MICRO_BATCHES, **limits.fix})
     all_plans = valid_plans(shape, at, at.count, batch, usual)
-    fixed_s, each_s = np.empty(all_plans.valid.shape), np.empty(all_plans.valid.shape)
     valid = all_plans.valid.copy()
+    fixed_s, each_s = np.empty(valid.shape), np.empty(valid.shape)
+    tail_s = np.empty((len(TAILS), *valid.shape))
     for start in range(0, len(valid), BLOCK):
         rows = slice(start, start + BLOCK)
         plan = all_plans.plan(rows)
         valid[rows] &= _fits(shape, plan, at, limits)
         fixed_s[rows], each_s[rows] = _linear(shape, plan, at)
+        for i, ranks in enumerate(TAILS):
+            tail_s[i, rows] = _tail_s(shape, plan, at, ranks)
     flat = np.flatnonzero(valid)
     pp, vpp, dp, micro = all_plans.degrees[flat // max(1, valid[:1].size)].T[[1, 2, 3, 7]]
     multiple = np.where(vpp > 1, pp, 1.0)
@@ -106,6 +185,10 @@ def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
         unit=dp * micro,
         multiple=multiple,
         option=option,
+        tail_s=tail_s[:, valid],
+        tail_unit=dp / np.array(TAILS)[:, None],
+        # Of chunks about half, as they end in waves (by the simulator).
+        drain=BACKWARD * (pp - 1) / np.where(vpp > 1, 2 * vpp, 1),
     )
 
 
@@ -152,16 +235,19 @@ def over_kinds(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float
         unit=np.array([o.dp * o.micro_batch for o in found], dtype=np.float64),
         multiple=np.ones(len(found)),
         option=found.__getitem__,
+        tail_s=np.full((len(TAILS), len(found)), np.inf),
+        tail_unit=np.ones((len(TAILS), len(found))),
+        drain=np.zeros(len(found)),
     )
 
 
-def block_s(shape: Shape, option: Option, micro_batches: int) -> float:
+def block_s(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_TAIL) -> float:
     """Seconds of one step of a block whose busiest pipeline has so many micro-batches."""
     if len(option.stages) == 1:
         stages = option.stages[0]
         plan = _with_micro_batches(stages.plan, micro_batches)
         took = step.step(shape, plan, stages.at.machine, stages.at.constants)
-        return float(took.iteration_s)
+        return float(took.iteration_s) + tail.seconds
     return after_pipeline_s(option, pipeline_s(pipeline(shape, option, micro_batches)))
 
 
@@ -173,7 +259,7 @@ def after_pipeline_s(option: Option, seconds: float) -> float:
     return float(seconds * (1 + straggle) + max(float(k.step_s) for k in constants))
 
 
-def pipeline(shape: Shape, option: Option, micro_batches: int) -> Pipeline:
+def pipeline(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_TAIL) -> Pipeline:
     """One pipeline of a block for the simulator: seconds of each stage, and what it passes on."""
     forward: list[float] = []
     backward: list[float] = []
@@ -186,16 +272,16 @@ def pipeline(shape: Shape, option: Option, micro_batches: int) -> Pipeline:
         layer = layers.layer_times(shape, stages.plan, at.machine, at.constants)
         total, again = float(layers.total(layer)), float(layer.recompute_s)
         vpp = int(float(stages.plan.vpp))
+        plan = _with_micro_batches(replace(stages.plan, pp=float(pp)), micro_batches)
+        once = {
+            count: _once_s(shape, plan, at, count, micro_batches * count * total)
+            for count in set(stages.layers)
+        }
         for count in stages.layers:
             whole = count * total + (float(layer.head_s) if len(forward) == pp - 1 else 0.0)
             forward.append((whole - count * again) / 3 / vpp)
             backward.append(whole / vpp - forward[-1])
-            plan = replace(stages.plan, pp=float(pp))
-            part = replace(shape, layers=float(count * pp))
-            comm = sum(
-                float(v) for v in step.data_comm(part, plan, at.machine, at.constants, count)
-            )
-            ends.append(comm + float(step.optimizer_s(part, plan, at.machine, at.constants)))
+            ends.append(once[count])
     for here, there in zip(sites, [*sites[1:], sites[0]], strict=True):
         slow = min((here, there), key=lambda s: float(s.at.machine.inter_Bps) * float(s.plan.tp))
         plan = replace(slow.plan, pp=float(pp), vpp=1.0)
@@ -209,9 +295,18 @@ def pipeline(shape: Shape, option: Option, micro_batches: int) -> Pipeline:
         backward_s=backward,
         send_s=send,
         reduce_s=ends,
-        micro_batches=micro_batches,
+        micro_batches=micro_batches + tail.rounds,
         vpp=vpp,
+        tail=tail.rounds,
+        tail_share=_tail_share(shape, option.stages[0], tail) if tail.rounds else 1.0,
     )
+
+
+def _once_s(shape: Shape, plan: Plan, at: Site, count: int, compute_s: float) -> float:
+    """Seconds that a stage of so many layers needs after its last backward, once a step."""
+    part = replace(shape, layers=float(count * plan.pp))
+    comm = step.data_comm(part, plan, at.machine, at.constants, compute_s)
+    return float(sum(comm) + step.optimizer_s(part, plan, at.machine, at.constants))
 
 
 def pipeline_s(of: Pipeline) -> float:
@@ -367,6 +462,33 @@ def _linear(shape: Shape, plan: Plan, at: Site) -> tuple[Matrix, Matrix]:
         for m in (64, 128)
     )
     return 2 * one - two, (two - one) / 64
+
+
+def _tail_plan(plan: Plan, ranks: int) -> Plan:
+    """The plan of a tail's micro-batches: neighbouring replicas share a sequence."""
+    return replace(plan, micro_batch=1.0, cp=plan.cp * ranks, dp=plan.dp / ranks)
+
+
+def _tail_s(shape: Shape, plan: Plan, at: Site, ranks: int) -> Matrix:
+    """Seconds of one round of a tail, inf where the plan can have none of so many ranks."""
+    tail = _tail_plan(plan, ranks)
+    smaller = (np.asarray(plan.micro_batch) > 1) | (ranks > 1)
+    near = tail.tp * tail.cp <= at.machine.domain_chips
+    even = (plan.dp % ranks == 0) & ((tail.cp == 1) | (shape.seq_len % (2 * tail.cp) == 0))
+    split = (np.asarray(plan.sequence_parallel) == 0) | (shape.seq_len / tail.cp % plan.tp == 0)
+    return np.where(smaller & near & even & split, _linear(shape, tail, at)[1], np.inf)
+
+
+def _tail_share(shape: Shape, stages: Stages, tail: Tail) -> float:
+    """A round of the tail over a whole micro-batch, in time."""
+    whole, last = (
+        layers.layer_times(shape, plan, stages.at.machine, stages.at.constants)
+        for plan in (stages.plan, _tail_plan(stages.plan, tail.ranks))
+    )
+    count = sum(stages.layers)
+    return float(
+        (count * layers.total(last) + last.head_s) / (count * layers.total(whole) + whole.head_s)
+    )
 
 
 def _with_micro_batches(plan: Plan, micro_batches: int) -> Plan:

@@ -12,7 +12,7 @@ whole micro-batches, and exchange gradients once a step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -22,6 +22,8 @@ from regatta.planning import shapes
 from regatta.planning.blocks import (
     Option,
     Options,
+    Share,
+    Tail,
     after_pipeline_s,
     block_s,
     of_one_kind,
@@ -38,7 +40,7 @@ PRECISION = 1e-6  # of a step time when shares are sought
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A part of the cluster with its share. sequences: of the batch in one step.
+    """A part of the cluster with its share. sequences: of the batch in one step, with its tail.
 
     micro_batches[i]: of pipeline i. seconds: of its own step, simulated_s in the simulator.
     """
@@ -46,6 +48,7 @@ class Block:
     option: Option
     sequences: int
     micro_batches: tuple[int, ...]
+    tail: Tail
     seconds: float
     simulated_s: float
 
@@ -86,7 +89,7 @@ def plan_mixed(
     }
     alone = [_alone(known[i,], global_batch) for i in range(len(kinds))]
     speeds = np.array([speed or _guess(at) for speed, at in zip(alone, kinds, strict=True)])
-    best: tuple[float, list[tuple[Option, int]]] | None = None
+    best: tuple[float, list[Share]] | None = None
     for division in partitions(len(kinds)):
         for group in division:
             if group not in known:
@@ -95,7 +98,7 @@ def plan_mixed(
         options = [known[group] for group in division]
         if all(len(found.unit) for found in options):
             seconds, shares = _shared_batch(options, global_batch)
-            seconds += exchange_s(shape, [option for option, _ in shares])
+            seconds += exchange_s(shape, [share.option for share in shares])
             if best is None or seconds < best[0]:
                 best = seconds, shares
     if best is None:
@@ -103,7 +106,7 @@ def plan_mixed(
         largest = max(kinds, key=lambda at: at.count * float(at.machine.memory_bytes))
         search(shape, largest, global_batch, limits=limits, top=1)
         raise BadField("fix", "no division of the cluster has these values; allow more")
-    blocks = [_block(shape, option, sequences) for option, sequences in best[1]]
+    blocks = [_block(shape, share) for share in best[1]]
     return _told(shape, kinds, blocks, alone, global_batch, limits)
 
 
@@ -154,13 +157,11 @@ def _alone(options: Options, batch: int) -> float:
     return batch / _shared_batch([options], batch)[0] if len(options.unit) else 0.0
 
 
-def _shared_batch(
-    options: Sequence[Options], batch: int
-) -> tuple[float, list[tuple[Option, int]]]:
+def _shared_batch(options: Sequence[Options], batch: int) -> tuple[float, list[Share]]:
     """The least time in which blocks together do the batch, and who does how much of it."""
 
     def capacity(seconds: float) -> float:
-        return sum(found.most(seconds)[0] for found in options)
+        return sum(found.most(seconds) for found in options)
 
     low, high = 0.0, 1e-3
     while capacity(high) < batch:
@@ -168,40 +169,38 @@ def _shared_batch(
     while high - low > PRECISION * high:
         middle = (low + high) / 2
         low, high = (low, middle) if capacity(middle) >= batch else (middle, high)
-    shares = [
-        (found.option(best), int(done)) for found in options for done, best in [found.most(high)]
-    ]
-    return high, _trimmed(shares, batch)
+    return high, _trimmed([found.share(high) for found in options], batch)
 
 
-def _trimmed(shares: list[tuple[Option, int]], batch: int) -> list[tuple[Option, int]]:
-    """Shares that sum to the batch: what is too much goes where micro-batches are smallest."""
-    excess = sum(sequences for _, sequences in shares) - batch
+def _trimmed(shares: list[Share], batch: int) -> list[Share]:
+    """Shares that sum to the batch: what is too much is taken from tails, then from the rest."""
+    excess = sum(share.total for share in shares) - batch
     trimmed = []
-    for option, sequences in sorted(shares, key=lambda item: -item[0].micro_batch):
-        less = min(sequences, excess // option.micro_batch * option.micro_batch)
-        excess -= less
-        trimmed.append((option, sequences - less))
-    if excess:
-        sizes = ", ".join(str(option.micro_batch) for option, _ in shares)
-        raise BadField("global_batch", f"{batch} is no sum of micro-batches of {sizes}")
-    return [item for item in trimmed if item[1]]
+    for share in sorted(shares, key=lambda share: -share.tail.sequences):
+        of_tail = min(share.tail.sequences, excess)
+        less = min(share.sequences, excess - of_tail)
+        excess -= of_tail + less
+        tail = replace(share.tail, sequences=share.tail.sequences - of_tail)
+        trimmed.append(replace(share, sequences=share.sequences - less, tail=tail))
+    return [share for share in trimmed if share.total]
 
 
-def _block(shape: Shape, option: Option, sequences: int) -> Block:
+def _block(shape: Shape, share: Share) -> Block:
     """A block with its micro-batches dealt out to its pipelines, timed in both ways."""
-    total = sequences // option.micro_batch
+    option, tail = share.option, share.tail
+    total = ceil(share.sequences / option.micro_batch)  # the last may be smaller
     dealt = tuple(
         total // option.dp + (1 if i < total % option.dp else 0) for i in range(option.dp)
     )
     busiest = ceil(max(dealt) / option.multiple) * option.multiple
-    seconds = block_s(shape, option, busiest)
+    played = play(pipeline(shape, option, busiest, tail))
     return Block(
         option=option,
-        sequences=sequences,
+        sequences=share.total,
         micro_batches=dealt,
-        seconds=seconds,
-        simulated_s=after_pipeline_s(option, play(pipeline(shape, option, busiest)).seconds),
+        tail=tail,
+        seconds=block_s(shape, option, busiest, tail),
+        simulated_s=after_pipeline_s(option, played.seconds),
     )
 
 

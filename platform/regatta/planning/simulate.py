@@ -22,6 +22,7 @@ class Pipeline:
     send_s[s]: of what stage s passes to s+1 and, of equal size, gets back from it; the last entry
     is the way from the last stage to the first, which only chunks (vpp > 1) use.
     reduce_s[s]: of gradients after the last backward on stage s.
+    tail: how many of the micro-batches, the last ones, take only tail_share of the time.
     """
 
     forward_s: Sequence[float]
@@ -30,6 +31,8 @@ class Pipeline:
     reduce_s: Sequence[float]
     micro_batches: int
     vpp: int = 1
+    tail: int = 0
+    tail_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,14 @@ def play(pipeline: Pipeline) -> Played:
         at[stage] += 1
         starts.append((stage, chunk, batch, back, now))
         work = (pipeline.backward_s if back else pipeline.forward_s)[stage]
+        size = pipeline.tail_share if batch >= m - pipeline.tail else 1.0
+        work *= size
         busy[stage] += work
         ends[stage] = now + work
         target = _next(stage, chunk, back, pp, vpp)
         sent = now + work
         if target and target[0] != stage:
-            sent += pipeline.send_s[(stage - 1) % pp if back else stage]
+            sent += size * pipeline.send_s[(stage - 1) % pp if back else stage]
         free[stage] = sent
         heappush(events, (sent, stage))
         if target:

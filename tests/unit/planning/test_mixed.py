@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regatta.hardware.clusters import read_cluster
-from regatta.planning.blocks import pipeline_s, shared
+from regatta.planning.blocks import (
+    after_pipeline_s,
+    block_s,
+    of_one_kind,
+    pipeline,
+    pipeline_s,
+    shared,
+)
 from regatta.planning.mixed import partitions, plan_mixed
 from regatta.planning.search import Limits, NothingFits, search, site
 from regatta.planning.shapes import BadField, from_columns
@@ -43,7 +50,8 @@ def found(request):
 def test_shares_and_micro_batches_sum_to_the_batch(found):
     assert sum(block.sequences for block in found.blocks) == 512
     for block in found.blocks:
-        assert sum(block.micro_batches) * block.option.micro_batch == block.sequences
+        whole = sum(block.micro_batches) * block.option.micro_batch
+        assert whole + block.tail.sequences == block.sequences
         assert max(block.micro_batches) - min(block.micro_batches) <= 1
 
 
@@ -82,6 +90,50 @@ def test_one_kind_alone_is_fully_efficient_and_no_slower_than_the_search():
     limits = Limits(fix={"micro_batch": [1, 2, 4, 8]})
     best = search(model(), site(here), 64, limits=limits, top=1).plans[0]
     assert found.iteration_s <= best.iteration_s * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("batch", [63, 101])
+def test_a_batch_that_does_not_divide_is_done_whole(batch):
+    found = plan_mixed(model(), cluster(H800=16, A800=16), batch)
+    assert sum(block.sequences for block in found.blocks) == batch
+
+
+@pytest.fixture(scope="module")
+def ways():
+    """Options of chips alone, with pipelines and without: the model fits no chip by itself."""
+    big = model(layers=80, hidden=8192, heads=64, ffn_hidden=28672)
+    return [
+        (shape, of_one_kind(shape, site(cluster(**chips)), Limits()))
+        for shape, chips in [(model(), {"H800": 48}), (big, {"A800": 64}), (big, {"H800": 96})]
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(which=st.integers(0, 2), seconds=st.floats(2, 60))
+def test_a_share_with_its_tail_takes_the_time_it_was_given_in_both_models(ways, which, seconds):
+    shape, options = ways[which]
+    share = options.share(seconds)
+    rounds = share.sequences // (share.option.dp * share.option.micro_batch)
+    assert share.total >= options.share(0.99 * seconds).total
+    assert block_s(shape, share.option, rounds, share.tail) <= seconds * (1 + 1e-6)
+    played = play(pipeline(shape, share.option, rounds, share.tail)).seconds
+    simulated = after_pipeline_s(share.option, played)
+    if share.total:
+        assert simulated == pytest.approx(
+            block_s(shape, share.option, rounds, share.tail), rel=0.02
+        )
+
+
+def test_tails_fill_what_whole_micro_batches_leave(ways):
+    shares = [options.share(s) for _, options in ways for s in np.linspace(3, 40, 60)]
+    tailed = [share for share in shares if share.tail.rounds]
+    assert {share.tail.ranks for share in tailed} >= {2, 4}
+    assert {share.option.stages[0].plan.pp > 1 for share in tailed} == {True, False}
+    for share in tailed:
+        tail, option = share.tail, share.option
+        assert tail.sequences * tail.ranks == tail.rounds * option.dp
+        assert tail.rounds % option.multiple == 0
+        assert tail.sequences < option.multiple * option.dp * option.micro_batch
 
 
 def test_unlike_chips_beat_a_split_that_treats_them_alike():
