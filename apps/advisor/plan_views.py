@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+from urllib.parse import urlencode
+
 from django.http import HttpResponse
+from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
-from apps.http.pages import render_page
+from apps.advisor import plan_answers, plan_texts
+from apps.advisor.plan_answers import Answer
+from apps.advisor.plan_charts import BAR
+from apps.advisor.plan_forms import BEGUN, Asked, PlanForm
+from apps.http.pages import refuse, render_page
+from apps.http.problems import Refused
+from regatta.planning.search import NothingFits
+from regatta.planning.shapes import BadField
 
 
 @access(Scope.CLUSTERS_READ)
 @require_GET
 def explore(request: PortalRequest) -> HttpResponse:
     """Ask for plans, and see them; the address carries all that was asked."""
-    return render_page(request, "advisor/explore.html", {})
+    form = PlanForm(request.GET if request.GET.get("model") else BEGUN, team=request.team)
+    context: dict[str, Any] = {"form": form, "bar": BAR}
+    if form.is_valid():
+        asked = form.asked()
+        try:
+            found = plan_answers.answer(
+                asked, picked=request.GET.get("plan", "")[:200], now=timezone.now()
+            )
+        except NothingFits as error:
+            [(chip, count)] = asked.cluster.chips
+            form.add_error(None, plan_texts.nothing_fits(error, chip.name, count))
+        except Refused as error:
+            refuse(form, error)
+        except BadField as error:
+            form.refuse(error)
+        else:
+            context |= {"answer": found, "asked": asked, "use": _use(request, asked, found)}
+    status = 422 if form.errors else 200
+    response = render_page(request, "advisor/explore.html", context, part="answer", status=status)
+    if form.is_valid() and "answer" in context:
+        response["Server-Timing"] = f"plans;dur={context['answer'].took_ms}"
+    return response
+
+
+def _use(request: PortalRequest, asked: Asked, found: Answer) -> str:
+    """The address of the job form with this plan filled in."""
+    words: dict[str, Any] = {
+        "plan": json.dumps(found.document, separators=(",", ":")),
+        "name": f"{asked.name} {found.words}"[:120],
+    }
+    if asked.cluster_id is not None:
+        words |= {"cluster": asked.cluster_id, "chip": asked.cluster_chip}
+        words["chips"] = asked.cluster.size
+    return f"{reverse('jobs:create', args=[request.team.slug])}?{urlencode(words)}"

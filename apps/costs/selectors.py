@@ -79,6 +79,13 @@ def hourly_usd(
     return _hourly_usd(kinds, prices(kinds, team_id=team_id), at=at or timezone.now())
 
 
+def is_sample(kinds: Iterable[str], *, team_id: int) -> bool:
+    """Whether a price of one of these kinds is sample data."""
+    rows = PriceInterval.objects.filter(Q(team=None) | Q(team_id=team_id), basis=Basis.SAMPLE)
+    tried = {one for kind in kinds for one in engine.kinds_to_try(kind)}
+    return rows.filter(kind__in=tried).exists()
+
+
 def cost_usd(name: str, *, now: datetime | None = None) -> Decimal | None:
     """What `name` has cost so far; None when a price is unknown."""
     return costs_usd([name], now=now)[name]
@@ -122,8 +129,6 @@ def summary(team_id: int, *, now: datetime | None = None) -> Summary:
     running = Counter(
         node.kind for nodes in lifetimes.values() for node in nodes if node.ended_at is None
     )
-    rows = PriceInterval.objects.filter(Q(team=None) | Q(team_id=team_id), basis=Basis.SAMPLE)
-    tried = {one for kind in known for one in engine.kinds_to_try(kind)}
     return Summary(
         at=at,
         hourly_usd=_hourly_usd(running, known, at=at),
@@ -132,7 +137,7 @@ def summary(team_id: int, *, now: datetime | None = None) -> Summary:
         month_jobs_usd=spent.jobs.usd,
         month_idle_usd=spent.idle_usd,
         unpriced=tuple(sorted({gap.kind for gap in spent.total.gaps})),
-        sample=rows.filter(kind__in=tried).exists(),
+        sample=is_sample(known, team_id=team_id),
         by_cluster=by_cluster,
     )
 

@@ -12,6 +12,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.insights import charts
+
 register = template.Library()
 
 _GIB = 1 << 30
@@ -78,6 +80,18 @@ def gib(size_bytes: int | None) -> str:
 def trimmed(number: Decimal | float | None) -> str:
     """A number without the zeros at its end."""
     return NONE if number is None else f"{Decimal(str(number)).normalize():f}"
+
+
+@register.filter
+def amount(value: float | None) -> str:
+    """Four significant digits; a dash for None."""
+    return NONE if value is None else charts.number(float(value))
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 in per cent; a dash for None."""
+    return NONE if share is None else f"{charts.decimal(100 * share, 1)} %"
 
 
 @register.filter

@@ -273,7 +273,8 @@ def _peaks(shape: Shape, at: Site, plans_: Space, indices: NDArray[np.intp]) -> 
     for block in _blocks(np.arange(len(rows))):
         plan = plans_.plan(rows[block])
         peaks[block] = memory.peak(shape, plan, at.machine, at.constants).total_bytes
-    return peaks.reshape(len(rows), -1)[of.ravel(), indices % plans_.valid[0].size]
+    found: Matrix = peaks.reshape(len(rows), -1)[of.ravel(), indices % plans_.valid[0].size]
+    return found
 
 
 def predict(shape: Shape, at: Site, plan: Plan) -> Ranked:

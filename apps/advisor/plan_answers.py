@@ -1,0 +1,352 @@
+"""Ask the engine for plans, within what a web process can bear, and make an answer of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.advisor import plan_charts, plan_texts
+from apps.advisor.plan_charts import Piece
+from apps.advisor.plan_forms import Asked
+from apps.advisor.plan_terms import MEMORY, TIME, Term, Words
+from apps.http.limits import Room
+from apps.http.problems import Refused
+from apps.insights.charts import decimal, number
+from regatta.hardware.catalogue import GIB
+from regatta.planning import calibration, layers, memory, plans, sizing, space, step
+from regatta.planning import search as engine
+from regatta.planning.document import Planned, write
+from regatta.planning.export import megatron_args, torchtitan_toml
+from regatta.planning.goodput import Goodput
+from regatta.planning.plans import Plan
+from regatta.planning.ranking import Ranked
+from regatta.planning.search import Result, Site
+from regatta.planning.shapes import BadField, Shape
+
+MOST_ROWS = 800_000  # of a space: about six seconds and 300 MB, DeepSeek-V3 on 2,048 chips
+TOP = 10
+_ROOM = Room(working=1, waiting=4)  # a search takes a core while it lasts
+_BILLION, _DAY_S = 1e9, 86_400
+
+
+def find(asked: Asked, *, top: int = TOP, picture: int = 0) -> Result:
+    """The fastest plans.
+
+    Raises: BadField, NothingFits; Refused where the space is too large for a web process, or
+    many search already.
+    """
+    at = engine.site(asked.cluster)
+    with _ROOM.enter():
+        domain = float(at.machine.domain_chips)
+        rows = space.size(asked.shape, at.count, asked.global_batch, domain_chips=domain)
+        if rows > MOST_ROWS:
+            raise Refused(
+                "too_many_plans",
+                _(
+                    "This space is too large to search in the portal. A batch or a number of "
+                    "chips with fewer divisors would do, or `regatta plan search` on a terminal."
+                ),
+                pointer="/global_batch",
+            )
+        return engine.search(
+            asked.shape, at, asked.global_batch, limits=asked.limits, top=top, picture=picture
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """What a plan costs, in USD and days; None where a price or the number of tokens is missing.
+
+    days, usd: of the whole training, interruptions included. kept: what they leave.
+    """
+
+    step_usd: float | None
+    billion_usd: float | None
+    hour_usd: float | None
+    kept: Goodput | None
+    days: float | None
+    interruptions: float | None
+    finish: datetime | None
+    usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One value that goes into a term, with where it comes from."""
+
+    name: str
+    value: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A part of a bar with its formula and inputs."""
+
+    piece: Piece
+    value: str
+    formula: Words
+    inputs: list[Input]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One ranked plan."""
+
+    rank: int
+    code: str
+    words: str
+    item: Ranked
+    tokens_per_s: float
+    billion_usd: float | None
+    why: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Everything that the explorer shows of a search and of the plan that is chosen of it."""
+
+    result: Result
+    took_ms: int
+    rows: list[Row]
+    chosen: Ranked
+    rank: int | None
+    words: str
+    fits: bool
+    memory_bytes: float
+    tokens_per_s: float
+    money: Money
+    time: list[Opened]
+    memory: list[Opened]
+    time_total: str
+    memory_total: str
+    figure: Mapping[str, Any]
+    summary: str
+    document: Mapping[str, Any]
+    megatron: str
+    torchtitan: str
+
+
+def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
+    """Search, and open the plan that is picked by its code, or else the fastest.
+
+    Raises: as `find`.
+    """
+    start = perf_counter()
+    at = engine.site(asked.cluster)
+    result = find(asked, picture=plan_charts.PICTURE)
+    chosen, rank = _chosen(asked, at, result, picked)
+    held = memory.peak(asked.shape, chosen.plan, at.machine, at.constants)
+    total = float(at.machine.memory_bytes)
+    cloud = result.cloud
+    assert cloud is not None  # a picture was asked for
+    figure, shown = plan_charts.picture(
+        cloud, ranked=result.plans, chosen=chosen, memory_bytes=total
+    )
+    opened = _opener(asked.shape, chosen.plan, at)
+    told = {name: float(part) for name, part in held.breakdown.items()}
+    whole = max(total, chosen.peak_bytes)
+    return Answer(
+        result=result,
+        rows=[_row(asked, result, place, chosen) for place in range(len(result.plans))],
+        chosen=chosen,
+        rank=rank,
+        words=plan_texts.short(chosen.plan),
+        fits=chosen.peak_bytes <= total * (1 - asked.limits.headroom),
+        memory_bytes=total,
+        tokens_per_s=_tokens_per_step(asked) / chosen.iteration_s,
+        money=money(asked, chosen, now=now),
+        time=[
+            opened(piece, TIME[piece.name], f"{number(piece.value)} s")
+            for piece in plan_charts.bar(chosen.breakdown, TIME, whole=chosen.iteration_s)
+        ],
+        memory=[
+            opened(piece, MEMORY[piece.name], f"{decimal(piece.value / GIB, 2)} GiB")
+            for piece in plan_charts.bar(told, MEMORY, whole=whole)
+        ],
+        time_total=f"{number(chosen.iteration_s)} s",
+        memory_total=_("%(peak)s of %(all)s GiB")
+        % {"peak": decimal(chosen.peak_bytes / GIB, 2), "all": decimal(total / GIB, 1)},
+        figure=figure,
+        summary=plan_charts.summary(
+            cloud, shown=shown, feasible=result.feasible, evaluated=result.evaluated
+        ),
+        document=document(asked, chosen.plan),
+        megatron=_export(lambda: " ".join(megatron_args(asked.shape, chosen.plan))),
+        torchtitan=_export(lambda: torchtitan_toml(asked.shape, chosen.plan)),
+        took_ms=round(1000 * (perf_counter() - start)),
+    )
+
+
+def document(asked: Asked, plan: Plan) -> dict[str, Any]:
+    """What a job is told to run by this plan."""
+    return write(
+        Planned(
+            name=asked.name,
+            shape=asked.shape,
+            cluster=asked.cluster,
+            plan=plan,
+            tokens=asked.tokens,
+        )
+    )
+
+
+def money(asked: Asked, item: Ranked, *, now: datetime) -> Money:
+    """What the plan costs, per step, per billion tokens and for all of them, and when it ends."""
+    [(chip, count)] = asked.cluster.chips
+    per_chip = asked.price.usd_per_chip_hour
+    hour = None if per_chip is None else per_chip * count
+    step_usd = None if hour is None else hour * item.iteration_s / 3600
+    per_step = _tokens_per_step(asked)
+    kept = seconds = None
+    if asked.tokens:
+        training = sizing.Training(
+            shape=asked.shape, tokens=asked.tokens, global_batch=asked.global_batch
+        )
+        kept = sizing.left_over(training, chip, count)
+        if kept.share:
+            seconds = asked.tokens / per_step * item.iteration_s / kept.share
+    return Money(
+        step_usd=step_usd,
+        billion_usd=None if step_usd is None else step_usd / per_step * _BILLION,
+        hour_usd=hour,
+        kept=kept,
+        days=None if seconds is None else seconds / _DAY_S,
+        interruptions=None if seconds is None or kept is None else seconds / kept.mtti_s,
+        finish=_after(now, seconds),
+        usd=None if hour is None or seconds is None else hour * seconds / 3600,
+    )
+
+
+def _after(now: datetime, seconds: float | None) -> datetime | None:
+    try:
+        return None if seconds is None else now + timedelta(seconds=seconds)
+    except OverflowError:  # beyond the year 9999
+        return None
+
+
+def _tokens_per_step(asked: Asked) -> float:
+    return asked.global_batch * float(asked.shape.seq_len)
+
+
+def _chosen(asked: Asked, at: Site, result: Result, picked: str) -> tuple[Ranked, int | None]:
+    """The plan of this code with its rank, if it has one; the fastest where there is no such."""
+    for rank, item in enumerate(result.plans, 1):
+        if plan_charts.code(item.plan) == picked:
+            return item, rank
+    try:
+        first = result.plans[0].plan
+        common = {name: getattr(first, name) for name in ("global_batch", *engine.TRAINED)}
+        plan = Plan(**plan_charts.choices(picked), **common)
+        plans.check(plan, asked.shape)
+        plans.check_split(plan)
+        if plans.chips(plan) != at.count:
+            return result.plans[0], 1
+        return engine.predict(asked.shape, at, plan), None
+    except (ValueError, ZeroDivisionError):  # BadField is one; the inputs have changed since
+        return result.plans[0], 1
+
+
+def _row(asked: Asked, result: Result, place: int, chosen: Ranked) -> Row:
+    item = result.plans[place]
+    per_chip = asked.price.usd_per_chip_hour
+    tokens_per_s = _tokens_per_step(asked) / item.iteration_s
+    return Row(
+        rank=place + 1,
+        code=plan_charts.code(item.plan),
+        words=plan_texts.short(item.plan),
+        item=item,
+        tokens_per_s=tokens_per_s,
+        billion_usd=None
+        if per_chip is None
+        else per_chip * asked.cluster.size / 3600 / tokens_per_s * _BILLION,
+        why=plan_texts.why(item, result.plans[0] if place else None),
+        chosen=item.plan == chosen.plan,
+    )
+
+
+def _export(make: Callable[[], str]) -> str:
+    """The arguments, or why this program cannot express the plan, as a comment."""
+    try:
+        return make()
+    except BadField as error:
+        return f"# {error}"
+
+
+def _opener(shape: Shape, plan: Plan, at: Site) -> Callable[[Piece, Term, str], Opened]:
+    """What opens a part: its term's formula, with every input's value and source."""
+    layer = layers.layer_times(shape, plan, at.machine, at.constants)
+    took = step.step(shape, plan, at.machine, at.constants)
+    last = float(took.breakdown["head"]) > 0  # the last stage is then the slowest
+    count = float(step.stage_layers(shape, plan)[1 if last else 0])
+    micro = float(plans.micro_batches(plan))
+    meanings = calibration.shipped().constants
+    of_layer = {
+        "gemm": layer.gemm_s,
+        "attention": layer.attention_s,
+        "experts": layer.expert_s,
+        "elementwise": layer.elementwise_s,
+        "recompute": layer.recompute_s,
+        "head": layer.head_s,
+        "tensor_comm": layer.tensor_comm_s,
+        "context_comm": layer.context_comm_s,
+        "expert_comm": layer.expert_comm_s,
+        "host": layer.host_s,
+    }
+    of_machine = {
+        "reach": (at.machine.reach_16_flops / 1e12, "TFLOP/s", "bf16_measured_tflops"),
+        "memory_Bps": (at.machine.memory_Bps / 1e9, "GB/s", "memory_GBps"),
+        "memory": (at.machine.memory_bytes / GIB, "GiB", "memory_gib"),
+        "intra": (at.machine.intra_Bps / 1e9, "GB/s", "intra_GBps"),
+        "inter": (at.machine.inter_Bps / 1e9, "GB/s", "inter_GBps"),
+    }
+
+    def value(name: str, part: str) -> Input:
+        kind, _dot, field = name.partition(".")
+        if kind == "k":
+            about = meanings.get(field, {})
+            said = f"{about.get('meaning', '')} ({about.get('source', '')})" if about else ""
+            return Input(name=field, value=number(float(getattr(at.constants, field))), about=said)
+        if kind == "chip":
+            amount, unit, figure = of_machine[field]
+            return Input(
+                name=f"{at.chip.name}: {field}",
+                value=f"{number(float(amount))} {unit}",
+                about=_source(at, figure),
+            )
+        if kind == "plan":
+            word = plan_texts.SHORT.get(field, field)
+            return Input(name=word, value=plan_texts.value_of(plan, field), about="")
+        if kind == "layer":
+            said = _("one layer and micro-batch, forward and backward")
+            return Input(name=kind, value=f"{number(1e3 * float(of_layer[part]))} ms", about=said)
+        if kind == "runs":
+            said = _("layers of the slowest stage × micro-batches: %(layers)s × %(micro)s") % {
+                "layers": f"{count:g}",
+                "micro": f"{micro:g}",
+            }
+            return Input(name=kind, value=f"{count * micro:g}", about=said)
+        amount = micro if kind == "micro_batches" else float(at.count)
+        return Input(name=kind, value=f"{amount:g}", about="")
+
+    def opened(piece: Piece, term: Term, shown: str) -> Opened:
+        inputs = [value(name, piece.name) for name in term.uses]
+        return Opened(piece=piece, value=shown, formula=term.formula, inputs=inputs)
+
+    return opened
+
+
+def _source(at: Site, name: str) -> str:
+    """Where a figure of the chip comes from; what nobody measured is taken from the data sheet."""
+    figure = at.chip.figures.get(name)
+    if figure is None:
+        sheet = at.chip.figures.get("bf16_tflops") or at.chip.figures.get("fp16_tflops")
+        said = _("0.8 of the peak, since nobody measured it: %(source)s")
+        return said % {"source": sheet.source} if sheet else ""
+    return f"{figure.source} ({figure.year}, {figure.quality})"

@@ -1,0 +1,142 @@
+"""The plan explorer: what it answers, refuses and bounds."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from clusters import a_cluster
+from costs import a_price
+from people import a_team, owner_of
+
+from apps.advisor import plan_answers
+from apps.clusters.services import NodeWish
+from regatta.planning import document
+from regatta.planning.hf import known_models
+
+SMALL = {"model": "llama-3-8b", "where": "catalogue", "chip": "H100-80GB", "count": "8"}
+SMALL |= {"seq_len": "8192", "global_batch": "64", "dtype": "bf16", "tokens_b": "10"}
+
+
+@pytest.fixture
+def team(db):
+    return a_team()
+
+
+@pytest.fixture
+def ask(client, team):
+    client.force_login(owner_of(team))
+
+    def get(**changes):
+        said = {name: value for name, value in {**SMALL, **changes}.items() if value is not None}
+        return client.get(f"/t/{team.slug}/plan/", said)
+
+    return get
+
+
+def test_the_page_begins_with_an_example(client, team):
+    client.force_login(owner_of(team))
+    answer = client.get(f"/t/{team.slug}/plan/")
+    assert answer.status_code == 200
+    assert answer.context["answer"].rows[0].rank == 1
+
+
+def test_plans_are_ranked_with_reasons_and_money(ask):
+    answer = ask()
+    found = answer.context["answer"]
+    assert [row.rank for row in found.rows] == list(range(1, plan_answers.TOP + 1))
+    times = [row.item.iteration_s for row in found.rows]
+    assert times == sorted(times)
+    assert found.money.usd == pytest.approx(found.money.hour_usd * found.money.days * 24)
+    per_step = found.money.hour_usd * found.chosen.iteration_s / 3600
+    assert found.money.step_usd == pytest.approx(per_step)
+    assert found.money.billion_usd == pytest.approx(per_step / (64 * 8192) * 1e9)
+    assert sum(part.piece.value for part in found.time) == pytest.approx(times[0])
+    body = answer.content.decode()
+    assert "estimated price" in body
+    assert "plans;dur=" in answer["Server-Timing"]
+
+
+def test_the_address_picks_a_plan(ask):
+    code = ask().context["answer"].rows[3].code
+    found = ask(plan=code).context["answer"]
+    assert (found.rank, found.rows[3].chosen) == (4, True)
+    assert ask(plan="nonsense").context["answer"].rank == 1
+    assert ask(plan="0-0-0-0-0-0-0-0-0-0-0-0").context["answer"].rank == 1
+    odd = ask(plan="8-1-1-1-1-1-8-1-0-0-0-2").context["answer"]
+    assert odd.rank is None
+    assert odd.chosen.plan.recompute == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"count": "0"}, "Ensure this value is greater than or equal to 1"),
+        ({"count": None}, "needs a whole count from 1 up"),
+        ({"chip": "T4", "dtype": "bf16"}, "T4 has no bf16 peak"),
+        ({"count": "37", "global_batch": "3"}, "a multiple of 37 is right"),
+        ({"tp": "3"}, "no plan of 8 chips has these values"),
+        ({"model": "config"}, "paste the whole JSON object"),
+        ({"model": "config", "config": '{"model_type": "x"}'}, "is unknown; known are"),
+        ({"model": "config", "config": "{"}, "this is no JSON"),
+        ({"model": "config", "config": '{"model_type": "llama", "a": NaN}'}, "this is no JSON"),
+        ({"where": "cluster"}, "choose one whose nodes have chips"),
+        ({"model": "deepseek-v3"}, "No plan fits 8 × H100-80GB. The nearest"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_in_the_form(ask, changes, words):
+    answer = ask(**changes)
+    assert answer.status_code == 422
+    said = str(answer.context["form"].errors)
+    assert words in said.replace("&#x27;", "'"), said
+    assert "answer" not in answer.context
+
+
+def test_a_pasted_config_is_planned(ask):
+    config = json.dumps(known_models()["qwen3-8b"])
+    assert ask(model="config", config=config).context["answer"].rows
+
+
+def test_what_would_take_too_long_is_refused(ask, monkeypatch):
+    monkeypatch.setattr(plan_answers, "MOST_ROWS", 10)
+    answer = ask()
+    assert answer.status_code == 422
+    assert "too large to search in the portal" in answer.content.decode()
+
+
+def test_a_model_beyond_all_bounds_is_refused(ask):
+    huge = {"layers": 10**6, "hidden": 64, "heads": 4, "ffn_hidden": 64, "vocab": 100}
+    assert "at most 1000" in str(
+        ask(model="config", config=json.dumps(huge)).context["form"].errors
+    )
+
+
+def test_ones_own_cluster_has_its_chips_and_its_price(ask, team):
+    a_price("8", kind="local:H100", team=team)
+    cluster = a_cluster(team, workers=2, node=NodeWish(cpus=4, chip="H100", chips=4))
+    answer = ask(where="cluster", cluster=str(cluster.pk), chip=None, count=None)
+    asked, found = answer.context["asked"], answer.context["answer"]
+    assert (asked.cluster.size, asked.cluster.chips_per_node) == (8, 4)
+    use = parse_qs(urlsplit(answer.context["use"]).query)
+    assert (use["cluster"], use["chips"]) == ([str(cluster.pk)], ["8"])
+    assert document.read(json.loads(use["plan"][0])).plan == found.chosen.plan
+
+
+def test_another_teams_cluster_is_none(ask):
+    cluster = a_cluster(a_team(), node=NodeWish(cpus=4, chip="H100", chips=4))
+    assert ask(where="cluster", cluster=str(cluster.pk)).status_code == 422
+
+
+def test_htmx_gets_the_answer_alone(client, team):
+    client.force_login(owner_of(team))
+    part = client.get(f"/t/{team.slug}/plan/", SMALL, headers={"HX-Request": "true"})
+    assert part.content.decode().lstrip().startswith('<div class="stack stack--l" id="answer"')
+    assert not re.search(r"<form", part.content.decode())
+
+
+def test_exports_stand_ready_to_copy(ask):
+    body = ask().content.decode()
+    assert "--tensor-model-parallel-size" in body
+    assert "tensor_parallel_degree = " in body
