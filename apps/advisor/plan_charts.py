@@ -77,7 +77,8 @@ def thinned(times: NDArray[Any], peaks: NDArray[Any]) -> NDArray[np.intp]:
 
     def cells(values: NDArray[Any], count: int) -> NDArray[np.intp]:
         low, high = values.min(), values.max()
-        return np.minimum((values - low) / max(high - low, 1e-12) * count, count - 1).astype(int)
+        cell = (values - low) / max(high - low, 1e-12) * count
+        return np.asarray(np.minimum(cell, count - 1), dtype=np.intp)
 
     cell = cells(np.log(times), COLUMNS) * ROWS + cells(peaks, ROWS)
     kept: NDArray[np.intp] = np.sort(np.unique(cell, return_index=True)[1])
