@@ -1,8 +1,9 @@
 """Constants per chip and per software release, and how they are fitted to measured runs.
 
 Every constant is a prior times factors of levels: the chip's generation, the chip, the software
-stack, its year, its release. Logarithms of the factors have normal priors around none, so what
-few runs say is shrunk, and an unseen chip or release is predicted by the levels above it.
+stack, its release. Logarithms of the factors have normal priors around none, so what few runs say
+is shrunk, and an unseen chip or release is predicted by the levels above it. Releases of a stack
+that are near in time are alike (an Ornstein-Uhlenbeck process beside each one's own part).
 Fitted by damped least squares with a robust loss. Source: Levenberg 1944, Marquardt 1963;
 Huber 1964 (pseudo-Huber weights); hierarchical shrinkage, Gelman 2013, chapter 5.
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ NEGLIGIBLE = 1e-3  # a factor nearer to 1 is left out of the file
 ROUNDS = 25  # of the fit; it has settled by then
 NOISE = 0.05  # of a measured step time; repeats of one plan differ by 5.5 % (median)
 FUSED_SINCE = 2023.0  # FlashAttention appeared in May 2022 and in every stack by 2023
+PACE = 0.5  # years in which what two releases have in common falls to 1/e
 CURRENT = ("megatron-core", "")  # assumed where a run names no software
 
 Matrix = NDArray[np.float64]
@@ -38,12 +41,13 @@ Matrix = NDArray[np.float64]
 class Calibration:
     """constants: name to its prior, widths and meaning. factors: level key to name to factor.
 
-    generations: name to chips. unfused: stacks known to run attention without fusion.
+    generations: name to chips. stacks: what the code of a software says, with where: whether it
+    fuses attention, computes in 32 bits unless told otherwise, and constants instead of priors.
     """
 
     constants: Mapping[str, Mapping[str, Any]]
     generations: Mapping[str, Sequence[str]]
-    unfused: Sequence[str]
+    stacks: Mapping[str, Mapping[str, Any]]
     factors: Mapping[str, Mapping[str, float]]
 
 
@@ -67,13 +71,20 @@ def constants(
     for key in ("all", *keys):
         for name, factor in calibration.factors.get(key, {}).items():
             logs[name] += math.log(factor)
-    values = {n: calibration.constants[n]["prior"] * math.exp(log) for n, log in logs.items()}
+    values = {n: prior(n, stack, calibration) * math.exp(log) for n, log in logs.items()}
     return Constants(**values, fused_attention=fused(stack, release, calibration))
 
 
 def fused(stack: str, release: str, calibration: Calibration) -> float:
     """1 where the software fuses attention: since 2023 all but a few stacks."""
-    return float(year(release) >= FUSED_SINCE and stack not in calibration.unfused)
+    known = calibration.stacks.get(stack, {})
+    return float(year(release) >= FUSED_SINCE and known.get("fused", True))
+
+
+def prior(name: str, stack: str, calibration: Calibration) -> float:
+    """A constant before any fit: what the software's code says of it, or what holds for all."""
+    of_stack = calibration.stacks.get(stack, {}).get("constants", {})
+    return float(of_stack.get(name, calibration.constants[name]["prior"]))
 
 
 def year(release: str) -> float:
@@ -87,8 +98,8 @@ def year(release: str) -> float:
 
 def level_keys(
     chip: str, stack: str, release: str, calibration: Calibration
-) -> tuple[str, str, str, str, str]:
-    """The five levels whose factors apply, from the chip's generation to the release."""
+) -> tuple[str, str, str, str]:
+    """The four levels whose factors apply, from the chip's generation to the release."""
     if not stack:
         stack, release = CURRENT
     generation = next((g for g, chips in calibration.generations.items() if chip in chips), "")
@@ -101,7 +112,6 @@ def level_keys(
         f"generation:{generation}",
         f"chip:{chip}",
         f"stack:{stack}",
-        f"year:{stack}/{release[:4]}",
         f"release:{stack}/{release}",
     )
 
@@ -118,7 +128,7 @@ class Sample:
 
 
 def fit(
-    prior: Calibration,
+    start: Calibration,
     samples: Sequence[Sample],
     predict: Callable[[Constants], Matrix],
     of: str,
@@ -128,11 +138,11 @@ def fit(
     Errors count by their logarithm in units of NOISE, large ones linearly (pseudo-Huber).
     of: which constants may move, those of `time` or of `memory`; the others' factors stay.
     """
-    names = list(prior.constants)
-    moved = [i for i, name in enumerate(names) if prior.constants[name]["of"] == of]
-    columns, sds, design = _design(replace(prior, factors={}), samples, of)
-    priors = np.log([float(prior.constants[name]["prior"]) for name in names])
-    is_fused = np.array([fused(s.stack, s.release, prior) for s in samples])
+    names = list(start.constants)
+    moved = [i for i, name in enumerate(names) if start.constants[name]["of"] == of]
+    columns, precision, design = _design(replace(start, factors={}), samples, of)
+    priors = np.log([[prior(name, s.stack, start) for s in samples] for name in names])
+    is_fused = np.array([fused(s.stack, s.release, start) for s in samples])
     target = np.log([s.measured for s in samples])
     weight = np.array([s.weight for s in samples])
 
@@ -143,55 +153,64 @@ def fit(
     def spread(theta: Matrix) -> Matrix:
         return np.array([priors[i] + d @ theta for i, d in enumerate(design)])
 
-    theta, damping = np.zeros(len(sds)), 1e-2
+    theta, damping = np.zeros(len(columns)), 1e-2
     error = errors(spread(theta))
     for _ in range(ROUNDS):
         logs = spread(theta)
-        jacobian = np.zeros((len(samples), len(sds)))
+        jacobian = np.zeros((len(samples), len(columns)))
         for i in moved:  # one evaluation per constant serves all its levels
             nudged = logs.copy()
             nudged[i] += 1e-4
             jacobian += ((errors(nudged) - error) / 1e-4)[:, None] * design[i]
         robust = weight / np.sqrt(1 + error**2)
-        normal = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / sds**2)
-        slope = jacobian.T @ (robust * error) + theta / sds**2
-        best = _loss(error, weight, theta, sds)
+        normal = jacobian.T @ (robust[:, None] * jacobian) + precision
+        slope = jacobian.T @ (robust * error) + precision @ theta
+        best = _loss(error, weight, theta, precision)
         for _attempt in range(8):
             move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), slope)
             tried = errors(spread(theta - move))
-            if _loss(tried, weight, theta - move, sds) < best:
+            if _loss(tried, weight, theta - move, precision) < best:
                 theta, error, damping = theta - move, tried, damping / 4
                 break
             damping *= 4
-        if best - _loss(error, weight, theta, sds) < 1e-4 * best:
+        if best - _loss(error, weight, theta, precision) < 1e-4 * best:
             break
     stay = {
         key: {n: f for n, f in of_key.items() if n not in {names[i] for i in moved}}
-        for key, of_key in prior.factors.items()
+        for key, of_key in start.factors.items()
     }
     for (key, name), value in zip(columns, np.exp(theta), strict=True):
         at = stay.setdefault(key, {})  # also where it stays empty: a release must be known
         if abs(value - 1) > NEGLIGIBLE:
             at[name] = round(float(value), 4)
-    return replace(prior, factors={key: stay[key] for key in sorted(stay)})
+    return replace(start, factors={key: stay[key] for key in sorted(stay)})
 
 
-def _loss(error: Matrix, weight: Matrix, theta: Matrix, sds: Matrix) -> float:
+def _loss(error: Matrix, weight: Matrix, theta: Matrix, precision: Matrix) -> float:
     robust = 2 * (np.sqrt(1 + error**2) - 1)
-    return float(weight @ robust + np.sum((theta / sds) ** 2))
+    return float(weight @ robust + theta @ precision @ theta)
 
 
 def _design(
     calibration: Calibration, samples: Sequence[Sample], of: str
 ) -> tuple[list[tuple[str, str]], Matrix, list[Matrix]]:
-    """Columns (level key, constant), their prior widths, and per constant the 0/1 rows."""
+    """Columns (level key, constant), the inverse of their prior covariance, and 0/1 rows of each.
+
+    The rows are per constant: which of its columns apply to which sample.
+    """
     keys = [("all", *level_keys(s.chip, s.stack, s.release, calibration)) for s in samples]
-    columns: dict[tuple[str, str], float] = {}
+    known = sorted({key for row in keys for key in row if not key.endswith((":", "/"))})
+    columns, blocks = [], []
     for name, about in calibration.constants.items():
         widths = {"all": about["sd"], **about["levels"]} if about["of"] == of else {}
-        for key in sorted({key for row in keys for key in row}):
-            if key.partition(":")[0] in widths and not key.endswith(":"):
-                columns[key, name] = widths[key.partition(":")[0]]
+        of_name = [key for key in known if key.partition(":")[0] in widths]
+        columns += [(key, name) for key in of_name]
+        blocks.append(_covariance(of_name, widths))
+    precision = np.zeros((len(columns), len(columns)))
+    start = 0
+    for block in blocks:
+        at = slice(start, start := start + len(block))
+        precision[at, at] = np.linalg.inv(block)
     design = []
     for name in calibration.constants:
         matrix = np.zeros((len(samples), len(columns)))
@@ -199,7 +218,19 @@ def _design(
             if of == name:
                 matrix[:, j] = [key in row for row in keys]
         design.append(matrix)
-    return list(columns), np.array(list(columns.values())), design
+    return columns, precision, design
+
+
+def _covariance(keys: Sequence[str], widths: Mapping[str, float]) -> Matrix:
+    """Of the factors' logarithms: widths squared, and what near releases of a stack share."""
+    covariance = np.diag([widths[key.partition(":")[0]] ** 2 for key in keys])
+    releases = [i for i, key in enumerate(keys) if key.startswith("release:")]
+    for i, j in product(releases, repeat=2):
+        (one, at), (other, then) = (keys[n].split("/", 1) for n in (i, j))
+        if one == other:
+            apart = abs(min(year(at), 9999) - min(year(then), 9999))
+            covariance[i, j] += widths["year"] ** 2 * math.exp(-apart / PACE)
+    return covariance
 
 
 def many(items: Iterable[Constants]) -> Constants:

@@ -19,9 +19,11 @@ class Constants:
     gemm_4: Real
     gemm_traffic: Real
     expert_gemm: Real
+    expert_low: Real
     expert_traffic: Real
     attention: Real
     softmax_traffic: Real
+    misaligned: Real
     memory: Real
     norm_traffic: Real
     activation_traffic: Real
@@ -46,8 +48,10 @@ class Constants:
     straggle: Real
     step_s: Real
     gradient_copies: Real
+    optimizer_copies: Real
     framework_share: Real
     fragmentation: Real
     activation_share: Real
+    matrix_copies: Real
     logit_bytes: Real
     fused_attention: Real

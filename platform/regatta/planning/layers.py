@@ -11,7 +11,7 @@ after Hockney 1994; expert parallelism, Lepikhin 2020 (GShard); context parallel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from regatta.planning.constants import Constants
 from regatta.planning.machines import Machine, link_Bps
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import Real, Shape, attended_tokens, moe_layers
-
-BYTES = 2.0  # of an activation element: bf16 or fp16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +101,12 @@ def sequence_ranks(plan: Plan) -> Real:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What products reach: FLOP/s, seconds per byte moved, and bytes of an operand's element."""
+    """What products reach: FLOP/s, seconds per byte moved, and bytes of an element, in and out."""
 
     flops: Real
     traffic_s: Real
     operand_bytes: Real
+    result_bytes: Real
 
 
 def linear_rates(plan: Plan, machine: Machine, k: Constants) -> Rates:
@@ -122,7 +121,8 @@ def linear_rates(plan: Plan, machine: Machine, k: Constants) -> Rates:
     return Rates(
         flops=np.select(kinds, flops, machine.reach_16_flops * k.gemm_16),
         traffic_s=k.gemm_traffic / (machine.memory_Bps * k.memory),
-        operand_bytes=np.select(kinds, [0.5, 1.0, 4.0], BYTES),
+        operand_bytes=np.select(kinds[:2], [0.5, 1.0], plans.element_bytes(plan)),
+        result_bytes=plans.element_bytes(plan),
     )
 
 
@@ -132,7 +132,7 @@ def _gemm(m: Real, n: Real, depth: Real, rates: Rates) -> Real:
     That small products reach less of the peak is in the second term: moved bytes over FLOPs is
     1/m + 1/n + 1/depth. Source: roofline with serial terms, fitted (constant gemm_traffic).
     """
-    moved = rates.operand_bytes * (m + n) * depth + BYTES * m * n
+    moved = rates.operand_bytes * (m + n) * depth + rates.result_bytes * m * n
     return 2 * m * n * depth / rates.flops + moved * rates.traffic_s
 
 
@@ -188,16 +188,18 @@ def _experts(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     width = np.maximum(shape.expert_ffn_hidden / plan.etp, 1e-9)
     Bps = machine.memory_Bps * k.memory
     dense = linear_rates(plan, machine, k)
+    low = np.where(np.asarray(plan.dtype) >= plans.FP8, k.expert_low, 1.0)
     rates = Rates(
-        flops=dense.flops * k.expert_gemm,
+        flops=dense.flops * k.expert_gemm * low,
         traffic_s=k.expert_traffic / Bps,
         operand_bytes=dense.operand_bytes,
+        result_bytes=dense.result_bytes,
     )
     one = _gemm(each, width, shape.hidden, rates)
     grouped = local * shape.ffn_matrices * one
     T = tokens(shape, plan) / sequence_ranks(plan)
     router = 2 * T * shape.hidden * experts / (machine.reach_16_flops * k.gemm_16)
-    permute = k.permute_traffic * BYTES * T * shape.top_k * shape.hidden / Bps
+    permute = k.permute_traffic * dense.result_bytes * T * shape.top_k * shape.hidden / Bps
     layer = grouped + router + permute
     return np.where(np.asarray(shape.experts) > 0, layer, 0.0) * moe_layers(shape) / shape.layers
 
@@ -205,15 +207,19 @@ def _experts(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
 def _attention_core(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> tuple[Real, Real]:
     """Forward and backward of softmax(QK)V. Source: Dao 2022: causal, backward 2.5 times.
 
-    Without fusion the full square is multiplied and its matrix moves through memory some times.
+    Without fusion the full square is multiplied and its matrix moves through memory some times,
+    and heads whose width is no multiple of 8 miss the tensor cores (NVIDIA, Matrix Multiplication
+    Background; the measured cost: bigscience, bloom, "NHEADs comparison").
     """
     T, heads = tokens(shape, plan), shape.heads / plan.tp
     keys = attended_tokens(shape)
     width = shape.head_dim + shape.rope_dim + shape.v_head_dim
     flops = 2 * T * keys * heads * width
     fused = flops / 2 / (machine.reach_16_flops * k.attention)
-    square = k.softmax_traffic * BYTES * T * keys * heads / (machine.memory_Bps * k.memory)
-    plain = flops / (machine.reach_16_flops * k.gemm_16) + square
+    square = k.softmax_traffic * plans.element_bytes(plan) * T * keys * heads
+    aligned = np.where(np.asarray(shape.head_dim) % 8 == 0, 1.0, k.misaligned)
+    rates = linear_rates(replace(plan, dtype=np.minimum(plan.dtype, plans.BF16)), machine, k)
+    plain = flops / (rates.flops * aligned) + square / (machine.memory_Bps * k.memory)
     is_fused = np.asarray(k.fused_attention) > 0
     return np.where(is_fused, fused, plain), np.where(is_fused, 2.5 * fused, 2 * plain)
 
@@ -226,10 +232,11 @@ def _elementwise(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> tu
     routed = shape.top_k * shape.expert_ffn_hidden + shape.shared_ffn_hidden
     ffn = (shape.ffn_hidden * (1 - moe) + routed * moe) / plan.tp
     around = k.norm_traffic * shape.hidden / ranks
-    small = BYTES * T * (around + k.activation_traffic * ffn) / Bps
+    width = plans.element_bytes(plan)
+    small = width * T * (around + k.activation_traffic * ffn) / Bps
     qkv = (shape.heads + 2 * shape.kv_heads) * shape.head_dim / plan.tp
     low = np.asarray(plan.dtype) >= plans.FP8
-    cast = BYTES * T * (2 * shape.hidden / ranks + qkv + ffn) * k.cast_traffic / Bps
+    cast = width * T * (2 * shape.hidden / ranks + qkv + ffn) * k.cast_traffic / Bps
     cast = np.where(low, cast, 0.0)
     return small + cast, k.elementwise_backward * small + cast
 
@@ -252,7 +259,7 @@ def _tensor_comm(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Re
     """
     intra, inter = machine.intra_Bps * k.intra, machine.inter_Bps * k.inter
     Bps = link_Bps(machine, plan.tp, intra, inter, machine.domain_chips)
-    size = BYTES * tokens(shape, plan) * shape.hidden
+    size = plans.element_bytes(plan) * tokens(shape, plan) * shape.hidden
     pair = 2 * _ring(size, plan.tp, Bps, k.latency_s)
     moe = moe_layers(shape) / shape.layers
     pairs = 4 * (1 - moe) + moe * np.where(np.asarray(plan.etp) > 1, 4.0, 2.0)
@@ -270,7 +277,7 @@ def _context_comm(
         machine, plan.tp * plan.cp, machine.intra_Bps * k.intra, machine.inter_Bps * k.inter, 1.0
     )
     width = shape.kv_heads * (shape.head_dim + shape.v_head_dim) / plan.tp
-    size = BYTES * tokens(shape, plan) * plan.cp * width
+    size = plans.element_bytes(plan) * tokens(shape, plan) * plan.cp * width
     time = 3 * _ring(size, plan.cp, Bps, k.latency_s)
     return np.maximum(time - compute_s, 0) + k.context_exposed * np.minimum(time, compute_s)
 
@@ -283,7 +290,7 @@ def _expert_comm(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Re
     """
     ranks = plan.ep * plan.etp
     domains = np.maximum(1.0, ranks / machine.domain_chips)
-    token = BYTES * tokens(shape, plan) / plan.tp * shape.hidden  # one copy of all tokens, bytes
+    token = plans.element_bytes(plan) * tokens(shape, plan) / plan.tp * shape.hidden
     met = domains * (1 - (1 - 1 / domains) ** shape.top_k)  # domains that a token meets
     away = token * met * (domains - 1) / domains / (machine.inter_Bps * k.inter)
     inside = token * shape.top_k * (ranks - 1) / ranks / (machine.intra_Bps * k.intra)
@@ -311,13 +318,10 @@ def _slower(device_s: Real, host_s: Real) -> Real:
 
 
 def _head(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
-    """Output head and loss, forward and backward, in 16 bits, split over tp."""
+    """Output head and loss, forward and backward, in no less than 16 bits, split over tp."""
     T, vocab = tokens(shape, plan), shape.vocab / plan.tp
     Bps = machine.memory_Bps * k.memory
-    rates = Rates(
-        flops=machine.reach_16_flops * k.gemm_16,
-        traffic_s=k.gemm_traffic / Bps,
-        operand_bytes=BYTES,
-    )
+    rates = linear_rates(replace(plan, dtype=np.minimum(plan.dtype, plans.BF16)), machine, k)
     gemm = _gemm(T, vocab, shape.hidden, rates)
-    return (3 - np.asarray(plan.frozen)) * gemm + k.loss_traffic * BYTES * T * vocab / Bps
+    loss = k.loss_traffic * rates.result_bytes * T * vocab / Bps
+    return (3 - np.asarray(plan.frozen)) * gemm + loss

@@ -14,12 +14,11 @@ import numpy as np
 
 from regatta.planning import layers, plans, step
 from regatta.planning.constants import Constants
-from regatta.planning.layers import BYTES
 from regatta.planning.machines import Machine
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import Real, Shape, attended_tokens, moe_layers
 
-ADAM_BYTES = 12.0  # master weight and two moments in 32 bits
+ADAM_BYTES = 12.0  # master weight and two moments in 32 bits; 32-bit weights are their master
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +72,16 @@ def state_bytes(shape: Shape, plan: Plan, k: Constants) -> dict[str, Real]:
         whole = common / np.where(cut, shards, 1.0) + experts / np.where(cut, replicas, 1.0)
         return bytes_each * whole
 
+    width = np.asarray(plans.element_bytes(plan))
+    adam = ADAM_BYTES - np.where(width > 2, width, 0.0)
     trained = np.where(np.asarray(plan.frozen) > 0, step.FROZEN_SHARE, 1.0)
     most, _ = step.stage_layers(shape, plan)
     return {
-        "weights": held(BYTES, 3.0),
+        "weights": held(width, 3.0),
         "gradients": held(k.gradient_copies * plan.grad_bytes, 2.0) * trained,
-        "optimizer": held(ADAM_BYTES, 1.0) * trained,
+        "optimizer": held(k.optimizer_copies * adam, 1.0) * trained,
         # The layer in use, the one prefetched and one's gradients in 16 bits (Zhao 2023).
-        "gathered": np.where(stage >= 3, 3 * BYTES * (common + experts) / most, 0.0),
+        "gathered": np.where(stage >= 3, 3 * width * (common + experts) / most, 0.0),
     }
 
 
@@ -98,26 +99,27 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     keep attention's matrices. Fused attention keeps no matrix at all, only 4 bytes a row.
     """
     T, tp, h = layers.tokens(shape, plan), plan.tp, shape.hidden
+    width = plans.element_bytes(plan)
     whole = T / layers.sequence_ranks(plan)
     heads, kv = shape.heads / tp, shape.kv_heads / tp
     q = heads * (shape.head_dim + shape.rope_dim)
     latent = np.where(np.asarray(shape.kv_rank) > 0, shape.q_rank + shape.kv_rank, 0.0)
     attention = T * (
-        BYTES * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
+        width * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
         + 4 * heads * np.asarray(k.fused_attention)
     )
-    square = 5 * heads * T * attended_tokens(shape)  # softmax, dropout mask and its output
-    around = whole * h * (4 * BYTES + 2)  # inputs of norms and GEMMs, two dropout masks
+    square = k.matrix_copies * width * heads * T * attended_tokens(shape)
+    around = whole * h * (4 * width + 2)  # inputs of norms and GEMMs, two dropout masks
     moe = moe_layers(shape) / shape.layers
-    dense = T / tp * BYTES * shape.ffn_matrices * shape.ffn_hidden
-    shared = T / tp * BYTES * shape.ffn_matrices * shape.shared_ffn_hidden
-    each = BYTES * (2 * h + shape.ffn_matrices * shape.expert_ffn_hidden)
+    dense = T / tp * width * shape.ffn_matrices * shape.ffn_hidden
+    shared = T / tp * width * shape.ffn_matrices * shape.shared_ffn_hidden
+    each = width * (2 * h + shape.ffn_matrices * shape.expert_ffn_hidden)
     routed = T / tp * shape.top_k * each
     ffn = dense * (1 - moe) + (shared + routed) * moe
     matrices = np.where(np.asarray(k.fused_attention) > 0, 0.0, square)
     small = k.activation_share * (attention + around + ffn)
     full = np.asarray(plan.recompute) == plans.FULL
     none = np.asarray(plan.recompute) == plans.NONE
-    kept = np.where(full, BYTES * whole * h, small + np.where(none, matrices, 0.0))
+    kept = np.where(full, width * whole * h, small + np.where(none, matrices, 0.0))
     once = np.where(full, small + matrices, np.where(none, 0.0, matrices))
     return once, kept

@@ -13,6 +13,7 @@ from regatta.planning.shapes import BadField, Real, Shape, number
 DTYPES = ("fp32", "fp16", "bf16", "fp8", "mxfp8", "fp4")
 FP32, FP16, BF16, FP8, MXFP8, FP4 = (float(code) for code in range(len(DTYPES)))
 RECOMPUTE = ("none", "selective", "full")
+SEQUENCE_PARALLEL = ("", "megatron-core")  # stacks whose recipes have it on; "" means the newest
 NONE, SELECTIVE, FULL = (float(code) for code in range(len(RECOMPUTE)))
 
 
@@ -58,6 +59,11 @@ def micro_batches(plan: Plan) -> Real:
     return plan.global_batch / (plan.dp * plan.micro_batch)
 
 
+def element_bytes(plan: Plan) -> Real:
+    """Bytes of a weight and of an activation element; 8 bits and fewer are cast to by products."""
+    return np.where(np.asarray(plan.dtype) == FP32, 4.0, 2.0)
+
+
 def shard_ranks(plan: Plan) -> Real:
     """Over how many ranks the states are sharded when they are: dp x cp, or fewer if said so."""
     ranks = plan.dp * plan.cp
@@ -101,11 +107,13 @@ def _divides(name: str, degree: Real, total_name: str, total: Real) -> None:
 def from_columns(row: Mapping[str, str]) -> Plan:
     """The plan that one row of a runs table describes; columns as in the reference of `predict`.
 
-    Empty degrees are 1, yet etp is tp where there is no ep; dp is what remains of n_gpus.
-    Sequence parallelism is on with tp where the row does not say, as in Megatron's recipes.
+    Empty degrees are 1, yet etp is tp where there is no ep; dp is what remains of n_gpus, and
+    global_batch what grad_accum makes of it.
+    Sequence parallelism is on with tp where the row does not say, in the SEQUENCE_PARALLEL stacks.
+    Gradients are reduced in 32 bits but for fp16, as Megatron-LM and DeepSpeed do by default.
     Raises: BadField for a missing or impossible value.
     """
-    n, batch = number(row, "n_gpus", least=1), number(row, "global_batch", least=1)
+    n, micro = number(row, "n_gpus", least=1), number(row, "micro_batch", least=1)
     tp, pp, cp, ep, vpp = (
         number(row, name, default=1, least=1) for name in ("tp", "pp", "cp", "ep", "vpp")
     )
@@ -115,7 +123,11 @@ def from_columns(row: Mapping[str, str]) -> Plan:
         raise BadField("n_gpus", f"{n:g} is not a multiple of tp x pp x cp = {tp * pp * cp:g}")
     if (said := number(row, "dp", default=dp)) != dp:
         raise BadField("dp", f"{said:g}, but n_gpus over tp x pp x cp is {dp:g}")
+    rounds = number(row, "grad_accum", default=0)
+    batch = number(row, "global_batch", default=rounds * dp * micro or None, least=1)
     note, task = row.get("zero_note") or "", row.get("task") or ""
+    dtype = _dtype(row.get("dtype") or "")
+    recipe = (row.get("stack") or "").strip() in SEQUENCE_PARALLEL
     return Plan(
         tp=tp,
         pp=pp,
@@ -124,14 +136,14 @@ def from_columns(row: Mapping[str, str]) -> Plan:
         cp=cp,
         ep=ep,
         etp=etp,
-        micro_batch=number(row, "micro_batch", least=1),
+        micro_batch=micro,
         global_batch=batch,
-        sequence_parallel=number(row, "sequence_parallel", default=float(tp > 1)),
+        sequence_parallel=number(row, "sequence_parallel", default=float(recipe and tp > 1)),
         zero_stage=number(row, "zero_stage", default=1.0),
         recompute=_recompute(row.get("recompute") or ""),
-        dtype=_dtype(row.get("dtype") or ""),
+        dtype=dtype,
         shard_ranks=_shard_ranks(note),
-        grad_bytes=2.0 if "PURE" in note else 4.0,
+        grad_bytes=2.0 if "PURE" in note or dtype == FP16 else 4.0,
         frozen=float("lora" in task.lower()),
     )
 

@@ -31,8 +31,9 @@ OPTIONAL = (
     *("kv_heads", "head_dim", "gated_ffn", "experts", "top_k", "moe_ffn_hidden"),
     *("shared_experts", "params_B", "tp", "pp", "vpp", "dp", "cp", "ep", "etp"),
     *("sequence_parallel", "zero_stage", "zero_note", "recompute", "dtype", "task"),
-    *("gpus_per_node", "inter_net_GBps_per_gpu", "stack", "stack_release"),
+    *("grad_accum", "gpus_per_node", "inter_net_GBps_per_gpu", "stack", "stack_release"),
 )
+NOT_READ = "(not read)"  # ends what a table assumes and no source says
 STATED = ("none", "full", "selective")  # other words leave open what is recomputed
 
 
@@ -94,6 +95,10 @@ def read(row: Mapping[str, str]) -> Run:
     """
     shape, plan = shapes.from_columns(row), plans.from_columns(row)
     plans.check(plan, shape)
+    stack, dtype = ((row.get(name) or "").strip() for name in ("stack", "dtype"))
+    known = calibration.shipped().stacks.get(stack, {})
+    if known.get("fp32") and (not dtype or NOT_READ in dtype):
+        plan = replace(plan, dtype=plans.FP32)
     try:
         chip = find((row.get("gpu") or "").strip())
         node = number(row, "gpus_per_node", default=0) or None
@@ -108,7 +113,7 @@ def read(row: Mapping[str, str]) -> Run:
         plan=plan,
         machine=here,
         chip=chip.name,
-        stack=(row.get("stack") or "").strip(),
+        stack=stack,
         release=(row.get("stack_release") or "").strip(),
         open_recompute=float(not stated),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from regatta.planning import layers, plans
 from regatta.planning.constants import Constants
-from regatta.planning.layers import BYTES, LayerTimes, layer_times
+from regatta.planning.layers import LayerTimes, layer_times
 from regatta.planning.machines import Machine, link_Bps
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import (
@@ -86,7 +86,7 @@ def pipeline_hop(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Re
     """Exposed seconds per micro-batch of passing activations on and gradients back."""
     beside = np.where(plan.tp * plan.cp * plan.pp <= machine.domain_chips, 1.0, np.inf)
     Bps = np.where(np.isfinite(beside), machine.intra_Bps * k.intra, machine.inter_Bps * k.inter)
-    size = BYTES * layers.tokens(shape, plan) * shape.hidden / plan.tp
+    size = plans.element_bytes(plan) * layers.tokens(shape, plan) * shape.hidden / plan.tp
     hop = 2 * plan.vpp * (k.pipeline_exposed * size / Bps + k.latency_s)
     return np.where(np.asarray(plan.pp) > 1, hop, 0.0)
 
@@ -142,12 +142,13 @@ def data_comm(
         experts, replicas, plan.ep * plan.etp, passes * plan.grad_bytes, 1.0 * passes
     )
     shards = plans.shard_ranks(plan)
-    gather = ring(common, shards, plan.tp, BYTES, buckets)
-    gather = gather + ring(experts, replicas, plan.ep * plan.etp, BYTES, 1.0)
+    width = plans.element_bytes(plan)
+    gather = ring(common, shards, plan.tp, width, buckets)
+    gather = gather + ring(experts, replicas, plan.ep * plan.etp, width, 1.0)
     trained = np.where(np.asarray(plan.frozen) > 0, FROZEN_SHARE, 1.0)
     once = k.data_exposed * trained * (reduce + np.where(stage >= 1, gather, 0.0))
-    layer_wise = ring(common, shards, plan.tp, BYTES, most)
-    layer_wise = layer_wise + ring(experts, replicas, plan.ep * plan.etp, BYTES, 0.0)
+    layer_wise = ring(common, shards, plan.tp, width, most)
+    layer_wise = layer_wise + ring(experts, replicas, plan.ep * plan.etp, width, 0.0)
     fsdp = 3 * plans.micro_batches(plan) * layer_wise
     fsdp = np.maximum(fsdp - compute_s, 0) + k.fsdp_exposed * np.minimum(fsdp, compute_s)
     return np.where(stage >= 3, fsdp, 0.0), np.where(stage >= 3, 0.0, once)

@@ -28,11 +28,11 @@ def figures():
 @pytest.mark.parametrize(
     ("what", "of", "figure", "most"),
     [
-        ("time", "all", "mean", 5.5),
-        ("time", "all", "median", 3.3),
-        ("time", "all", "p90", 12.0),
+        ("time", "all", "mean", 4.8),
+        ("time", "all", "median", 2.9),
+        ("time", "all", "p90", 10.0),
         ("time", "research sources", "mean", 6.0),
-        ("memory", "all", "mean", 8.0),
+        ("memory", "all", "mean", 6.0),
         ("regret", "all", "mean", 1.0),
     ],
 )
@@ -60,6 +60,7 @@ def test_a_fit_on_half_of_the_groups_predicts_the_other_half():
     (half, *_rest) = report.held_out(table(), calibration.shipped(), [2])
     assert float(str(half["mean"])) <= 10
     assert float(str(half["median"])) <= 6
+    assert float(str(half["p90"])) <= 20
 
 
 def test_runs_of_one_node_that_no_fit_has_seen_are_predicted():

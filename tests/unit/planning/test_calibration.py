@@ -65,6 +65,30 @@ def test_the_fit_finds_what_made_the_measurements():
     assert all(set(f) <= {"launch_s"} for f in fitted.factors.values()), "nothing else moves"
 
 
+def test_releases_near_in_time_share_what_one_of_them_measured():
+    samples = [
+        Sample(
+            **{"chip": "A100-80GB", "stack": "s", "release": release, "weight": weight},
+            measured=0.048 * slower,
+        )
+        for release, weight, slower in (
+            ("2024-01", 20.0, 1.0),
+            ("2025-06", 20.0, 1.3),
+            ("2025-08", 1e-6, 1.0),
+        )
+    ]
+    layers = np.full(len(samples), 48.0)
+    fitted = calibration.fit(BLANK, samples, lambda k: np.asarray(k.launch_s) * layers, "time")
+    old, new, newer = (fitted.factors[f"release:s/{s.release}"]["launch_s"] for s in samples)
+    assert old < newer < new
+
+
+def test_what_the_code_of_a_software_says_stands_instead_of_the_prior():
+    k = calibration.constants("GH200-96GB", "sailor", "2025", BLANK)
+    assert (k.matrix_copies, k.fused_attention) == (1.0, 0.0)
+    assert all(about["source"] for about in SHIPPED.stacks.values())
+
+
 def test_every_constant_says_what_it_means_and_where_its_prior_is_from():
     for name, about in SHIPPED.constants.items():
         assert about["meaning"], name
@@ -75,4 +99,4 @@ def test_every_constant_says_what_it_means_and_where_its_prior_is_from():
 
 def test_no_level_is_a_model_a_row_or_a_source():
     kinds = {key.partition(":")[0] for key in SHIPPED.factors}
-    assert kinds <= {"all", "generation", "chip", "stack", "year", "release"}
+    assert kinds <= {"all", "generation", "chip", "stack", "release"}

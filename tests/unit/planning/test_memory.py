@@ -16,7 +16,11 @@ from regatta.planning.plans import Plan
 from regatta.planning.shapes import Shape
 
 K = calibration.constants("A100-80GB", "megatron-core", "2025-02")
-PLAIN = replace(K, activation_share=1.0, gradient_copies=1.0, fused_attention=0.0)
+PLAIN = replace(
+    K,
+    **{"activation_share": 1.0, "gradient_copies": 1.0, "optimizer_copies": 1.0},
+    **{"matrix_copies": 2.5, "fused_attention": 0.0},
+)
 A100 = machine(find("A100-80GB"))
 S, B, H, A = 2048.0, 1.0, 12288.0, 96.0
 GPT3 = Shape(
@@ -65,6 +69,15 @@ def test_states_are_those_of_rajbhandari():
         held = memory.state_bytes(GPT3, replace(one, zero_stage=float(stage)), PLAIN)
         states = sum(float(held[name]) for name in ("weights", "gradients", "optimizer"))
         assert states == pytest.approx(each * weights)
+
+
+def test_in_32_bits_weights_are_their_own_master_and_activations_are_twice_as_wide():
+    one = replace(PLAN, dtype=plans.FP32)
+    held = memory.state_bytes(GPT3, replace(one, zero_stage=0.0), PLAIN)
+    weights = sum(float(part) for part in memory.step.stage_parameters(GPT3, one))
+    assert sum(float(part) for part in held.values()) == pytest.approx(16 * weights)
+    full = replace(one, recompute=plans.FULL)
+    assert float(memory.layer_activations(GPT3, full, PLAIN)[1]) == 4 * S * B * H
 
 
 def test_interleaving_holds_more_by_korthikantis_share():

@@ -93,6 +93,16 @@ def test_a_file_that_is_not_there_is_named():
     assert "nowhere.csv" in result.stderr
 
 
+def test_a_number_format_that_nobody_read_is_the_usual_one_of_the_software():
+    (row,) = good(1)
+    said = {"stack": "sailor", "stack_release": "2025", "recompute": "none"}
+    unread, stated = (
+        json.loads(call(table([{**row, **said, "dtype": dtype}]), "--json").stdout)
+        for dtype in ("fp16 (not read)", "fp16")
+    )
+    assert unread["memory_gib"]["weights"] == 2 * stated["memory_gib"]["weights"]
+
+
 def test_a_person_reads_a_sentence():
     line = call(table(good(1))).stdout
     assert line.startswith(f"{good(1)[0]['id']}: ")

@@ -21,6 +21,18 @@ def test_data_parallelism_is_what_remains():
     assert (plan.dp, plans.chips(plan), plans.micro_batches(plan)) == (4, 64, 32)
 
 
+def test_an_empty_batch_is_what_accumulation_makes_of_it():
+    row = {**ROW, "global_batch": "", "grad_accum": "3", "micro_batch": "2"}
+    assert plans.from_columns(row).global_batch == 3 * 2 * 4
+
+
+def test_sequence_parallelism_and_reduced_gradients_are_those_the_software_defaults_to():
+    recipe = plans.from_columns({**ROW, "stack": "megatron-core", "dtype": "bf16"})
+    older = plans.from_columns({**ROW, "stack": "flagscale", "dtype": "fp16"})
+    assert (recipe.sequence_parallel, recipe.grad_bytes) == (1, 4)
+    assert (older.sequence_parallel, older.grad_bytes) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

@@ -126,6 +126,26 @@ def test_large_products_take_their_flops_at_the_reached_rate():
     assert taken == pytest.approx(flops / (A100.reach_16_flops * K.gemm_16), rel=1e-9)
 
 
+@pytest.mark.parametrize(("width", "slower"), [(108.0, True), (150.0, True), (112.0, False)])
+def test_heads_that_miss_the_tensor_cores_are_slow_without_fused_attention(width, slower):
+    shape = replace(DENSE, head_dim=width, v_head_dim=width)
+    plain = replace(K, fused_attention=0.0)
+    one, wider = (
+        float(layer_times(replace(shape, head_dim=d), ONE, A100, plain).attention_s)
+        for d in (width, 152.0)
+    )
+    assert (one > wider) == slower
+
+
+def test_in_32_bits_twice_as_many_bytes_cross_the_links():
+    plan, instant = replace(ONE, tp=4.0), replace(K, latency_s=0.0)
+    half, full = (
+        layer_times(DENSE, replace(plan, dtype=dtype), A100, instant).tensor_comm_s
+        for dtype in (plans.BF16, plans.FP32)
+    )
+    assert float(full) == pytest.approx(2 * float(half))
+
+
 def test_frozen_weights_save_their_gradients():
     whole = float(layer_times(DENSE, ONE, A100, K).gemm_s)
     frozen = float(layer_times(DENSE, replace(ONE, frozen=1.0), A100, K).gemm_s)
