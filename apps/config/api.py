@@ -10,6 +10,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from apps.accounts.access import allow
 from apps.accounts.api import router as people
+from apps.advisor.catalogue_api import router as chips
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
 from apps.http import problems
@@ -66,3 +67,4 @@ api.add_router("", costs)
 api.add_router("", logs)
 api.add_router("", jobs)
 api.add_router("", metrics)
+api.add_router("", chips)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from chips import a_chip
 from clusters import a_cluster
 from django.test import Client
 from django.urls import URLPattern, URLResolver
@@ -106,6 +107,8 @@ THINGS = {
     "gcs": lambda team, user: [_a_package(team, name=_PACKAGE), _PACKAGE][1],
     "packages/protocol": lambda team, user: "gcs",
     "packages": lambda team, user: _a_package(team).pk,
+    "chips": lambda team, user: a_chip(team).name,
+    "figures": lambda team, user: "tdp_w",
 }
 
 
@@ -137,6 +140,7 @@ BODIES = {
     "desired-state": {"desired": "stopped"},
     "size": {"workers": 3},
     "members/{int:pk}": {"role": "viewer"},
+    "/figures": {"figure": "tdp_w", "value": 9, "quality": "assumed", "source": "x"},
 }
 QUERIES = {"logs/search": "?q=x"}
 

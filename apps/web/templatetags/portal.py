@@ -94,6 +94,16 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{charts.decimal(100 * share, 1)} %"
 
 
+def figure(value: float | None) -> str:
+    """A quantity with at most four significant digits and its thousands apart; a dash for None."""
+    if value is None:
+        return NONE
+    places = 0 if abs(value) >= 1000 else max(0, 3 - len(str(int(abs(value)))) + 1)
+    told = f"{value:.{places}f}".rstrip("0").rstrip(".") if places else f"{value:.0f}"
+    decimals = len(told.partition(".")[2])
+    return str(number_format(float(told), decimal_pos=decimals, force_grouping=True))
+
+
 @register.filter
 def variable(name: str) -> str:
     """A secret's name as an environment variable is usually called: `hf-token` is HF_TOKEN."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from chips import a_chip, given
 from django.utils import timezone
 from people import a_team
 
 from apps.accounts.models import AuditEvent
 from apps.advisor import catalogue_selectors as selectors
 from apps.advisor import catalogue_services as services
-from apps.advisor.catalogue_services import Given
 from apps.advisor.models import ChipFigure, TeamChip
 from apps.http.problems import Refused
 from regatta.hardware.catalogue import REQUIRED, UnknownChip, catalogue
 
 pytestmark = pytest.mark.django_db
-
-
-def given(figure="price_usd_per_hour", value=2.0, quality="published"):
-    return Given(figure=figure, value=value, quality=quality, source="contract 7")
 
 
 def set_figure(team, value=2.0, *, chip="H100-80GB", figure="price_usd_per_hour", **when):
@@ -31,12 +27,6 @@ def set_figure(team, value=2.0, *, chip="H100-80GB", figure="price_usd_per_hour"
 
 def undo(team, *, chip="H100-80GB", figure="price_usd_per_hour"):
     services.undo_figure(team=team, chip=chip, figure=figure, actor="user:t")
-
-
-def add_chip(team, name="Own-1", **others):
-    figures = [given(one, 8.0) for one in REQUIRED]
-    figures += [given(one, value) for one, value in others.items()]
-    return services.add_chip(team=team, name=name, vendor="Us", figures=figures, actor="user:t")
 
 
 def price(team, at=None, chip="H100-80GB"):
@@ -93,7 +83,7 @@ def test_undoing_brings_back_what_was_shipped_and_takes_back_what_was_planned():
 
 def test_an_own_chip_is_there_for_its_team_alone_until_it_is_removed():
     team, other = a_team(), a_team()
-    add_chip(team, bf16_tflops=300.0)
+    a_chip(team, "Own-1", bf16_tflops=300.0)
     chip = selectors.chips(team)["Own-1"]
     assert (chip.vendor, chip.peak("bf16"), chip.mtbf_h) == ("Us", 300e12, 8.0)
     assert "Own-1" not in selectors.chips(other)
@@ -102,16 +92,16 @@ def test_an_own_chip_is_there_for_its_team_alone_until_it_is_removed():
     services.remove_chip(team=team, name="Own-1", actor="user:t")
     assert "Own-1" not in selectors.chips(team)
     assert not ChipFigure.objects.filter(to_at=None).exists()
-    add_chip(team)
+    a_chip(team, "Own-1")
     assert "Own-1" in selectors.chips(team)
 
 
 @pytest.mark.parametrize("name", ["H100-80GB", "h100 80gb", "A100", "own_1"])
 def test_a_name_that_is_taken_in_any_spelling_is_refused(name):
     team = a_team()
-    add_chip(team, "Own-1")
+    a_chip(team, "Own-1")
     with pytest.raises(Refused, match="is in the catalogue already"):
-        add_chip(team, name)
+        a_chip(team, name)
     assert TeamChip.objects.count() == 1
 
 
@@ -125,7 +115,7 @@ def test_what_a_chip_cannot_be_without_is_named_and_not_undone():
             figures=[given(one, 1.0) for one in REQUIRED if one != "mtbf_h"],
             actor="user:t",
         )
-    add_chip(team)
+    a_chip(team, "Own-1")
     with pytest.raises(Refused, match="cannot be without mtbf_h"):
         undo(team, chip="Own-1", figure="mtbf_h")
     assert selectors.chips(team)["Own-1"].mtbf_h == 8.0
