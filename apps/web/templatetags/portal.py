@@ -94,6 +94,7 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{charts.decimal(100 * share, 1)} %"
 
 
+@register.filter
 def figure(value: float | None) -> str:
     """A quantity with at most four significant digits and its thousands apart; a dash for None."""
     if value is None:
