@@ -13,6 +13,7 @@ import uvicorn
 from apps.http import protocol
 from apps.http.protocol import HEAD_BYTES, Protocol
 
+LARGE_BYTES = 32 << 20  # more than the system takes from a sender that nobody reads
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -32,14 +33,29 @@ async def application(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     if scope["path"] == "/slow":
         await asyncio.sleep(0.5)
-    await send({"type": "http.response.body", "body": b"%d bytes" % length})
+    said = b"a" * LARGE_BYTES if scope["path"] == "/large" else b"%d bytes" % length
+    await send({"type": "http.response.body", "body": said})
 
 
-def answers_to(*pieces, every_s=0.0, until=b"never"):
-    """What comes back for these pieces, up to `until` or the end; the seconds that it took."""
+class Watched(Protocol):
+    """Notes what it holds in memory at most."""
+
+    ahead = held_bytes = 0
+
+    def data_received(self, data):
+        super().data_received(data)
+        Watched.ahead = max(Watched.ahead, len(self.pipeline))
+        Watched.held_bytes = max(Watched.held_bytes, len(self.flow.held))
+
+
+def answers_to(*pieces, every_s=0.0, until=b"never", spoken=Protocol, rests_s=0.0):
+    """What comes back for these pieces, up to `until` or the end; the seconds that it took.
+
+    rests_s: for how long nothing of it is taken first.
+    """
 
     async def ask():
-        config = uvicorn.Config(application, http=Protocol, lifespan="off", log_config=None)
+        config = uvicorn.Config(application, http=spoken, lifespan="off", log_config=None)
         config.load()
         server = uvicorn.Server(config)
         ours = socket.create_server(("127.0.0.1", 0))
@@ -53,6 +69,9 @@ def answers_to(*pieces, every_s=0.0, until=b"never"):
                 await asyncio.sleep(every_s)
 
         writing = asyncio.create_task(write())
+        reader._transport.pause_reading()
+        await asyncio.sleep(rests_s)
+        reader._transport.resume_reading()
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(30):
                 while until not in got and (piece := await reader.read(1 << 16)):
@@ -99,6 +118,29 @@ def test_a_long_body_is_no_head():
 def test_requests_that_come_together_are_answered_in_turn(hurried):
     got, _ = answers_to((GET + b"\r\n") * 5000)
     assert got.count(b"HTTP/1.1 200") == 5000
+
+
+def test_requests_are_taken_in_no_faster_than_they_are_answered():
+    slow, many = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", (GET + b"\r\n") * 4000
+    got, _ = answers_to(slow, many, spoken=Watched)
+    assert got.count(b"HTTP/1.1 200") == 4001
+    assert Watched.ahead < 200
+    assert 0 < Watched.held_bytes <= 1 << 20
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"Connection: close\r\n\r\n"])
+def test_an_answer_that_nobody_takes_is_given_up(monkeypatch, rest):
+    monkeypatch.setattr(protocol, "UNTAKEN_S", 0.2)
+    asked = GET.replace(b" / ", b" /large ") + rest
+    got, took_s = answers_to(asked, rests_s=1.0)
+    assert len(got) < LARGE_BYTES
+    assert took_s < 10
+
+
+def test_one_that_is_taken_slowly_is_not(monkeypatch):
+    monkeypatch.setattr(protocol, "UNTAKEN_S", 1.0)
+    got, _ = answers_to(GET.replace(b" / ", b" /large ") + b"\r\n", rests_s=0.2)
+    assert len(got) > LARGE_BYTES
 
 
 @pytest.mark.parametrize("before", [b"", GET + b"\r\n"])
