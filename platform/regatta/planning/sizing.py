@@ -47,6 +47,11 @@ class Offer:
     max_chips: int = 4096
     counts: tuple[int, ...] = ()
 
+    @property
+    def has_price(self) -> bool:
+        """Whether anything can be said of its cost."""
+        return self.usd_per_hour is not None or self.own is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
@@ -95,9 +100,19 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """The fastest plan by count of one kind of chip. miss: why there is none; lack: times the
+    memory of a chip that the nearest plan would need, infinity where it is not memory that lacks.
+    """
+
+    best: tuple[tuple[int, Ranked], ...] = ()
+    lack: float = 0.0
+    miss: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Options of one kind of chip. miss: why there is none; lack: times the memory of a chip that
-    the nearest plan would need, infinity where it is not memory that lacks."""
+    """Options of one kind of chip, or why there is none; lack and miss as in Searched."""
 
     options: tuple[Option, ...]
     lack: float
@@ -134,53 +149,41 @@ def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:
     Raises: BadField if nothing is offered or a price is not above 0; NoPlan if nothing fits, or
     nothing is in time and within the budget.
     """
-    return chosen(request, offers, [found(request, offer) for offer in offers])
+    found = [searched(request, o) if o.has_price else Searched() for o in offers]
+    return chosen(request, offers, found)
 
 
-def found(request: Training, offer: Offer) -> Found:
-    """Every way with one kind of chip, whatever its cost and date.
+def searched(request: Training, offer: Offer) -> Searched:
+    """The best plan at each count, whatever the price: of all this takes the time.
 
     Counts go down: what fits on none of so many chips fits on no divisor of them either.
-    Raises: BadField if a price is not above 0.
     """
-    chip = offer.chip
-    if offer.usd_per_hour is not None:
-        positive("price", offer.usd_per_hour)
-    elif offer.own is None:
-        return Found(options=(), lack=inf, miss="")
-    options: list[Option] = []
+    best: list[tuple[int, Ranked]] = []
     why: list[tuple[float, str]] = []
     too_many = 0
     for count in sorted(counts(offer), reverse=True):
-        if too_many % count == 0 and too_many:
+        if too_many and too_many % count == 0:
             continue
         try:
-            best = _best(request, chip, count)
+            best.append((count, _best(request, offer.chip, count)))
         except NothingFits as error:
-            why.append((error.peak_bytes / chip.memory_bytes, str(error)))
+            why.append((error.peak_bytes / offer.chip.memory_bytes, str(error)))
             too_many = count
-            continue
         except (BadField, NoPeak) as error:
             why.append((inf, str(error)))
-            continue
-        kept = left_over(request, chip, count)
-        if kept.share:
-            options += _priced(request, offer, count, best, kept)
-        else:
-            why.append((inf, f"goodput: {count} {chip.name} fail faster than {RECOVER}"))
-    lack, miss = min(why, default=(0.0, "")) if not options else (0.0, "")
-    return Found(options=tuple(options), lack=lack, miss=miss)
+    lack, miss = (0.0, "") if best else min(why)
+    return Searched(best=tuple(best), lack=lack, miss=miss)
 
 
-def chosen(request: Training, offers: Sequence[Offer], ways: Sequence[Found]) -> Sizing:
-    """The front of what was found, an entry per offer.
+def chosen(request: Training, offers: Sequence[Offer], found: Sequence[Searched]) -> Sizing:
+    """The front of what was found, an entry per offer, at its prices.
 
-    Raises: BadField if nothing is offered; NoPlan if nothing fits, or nothing is in time and
-    within the budget.
+    Raises: as size_training.
     """
     if not offers:
         raise BadField("chips", "name at least one chip that may be used")
-    unpriced = tuple(o.chip.name for o in offers if o.usd_per_hour is None and o.own is None)
+    ways = [_found(request, offer, one) for offer, one in zip(offers, found, strict=True)]
+    unpriced = tuple(o.chip.name for o in offers if not o.has_price)
     misses = {offer.chip.name: way for offer, way in zip(offers, ways, strict=True) if way.miss}
     every = [option for way in ways for option in way.options]
     if not every:
@@ -234,6 +237,23 @@ def counts(offer: Offer) -> Iterator[int]:
         yield count
         count *= 2
     yield most
+
+
+def _found(request: Training, offer: Offer, plans: Searched) -> Found:
+    """Every way with one kind of chip, whatever its cost and date. Raises: BadField."""
+    if offer.usd_per_hour is not None:
+        positive("price", offer.usd_per_hour)
+    options: list[Option] = []
+    fails = ""
+    for count, best in plans.best:
+        kept = left_over(request, offer.chip, count)
+        if kept.share:
+            options += _priced(request, offer, count, best, kept)
+        else:
+            fails = f"goodput: {count} {offer.chip.name} fail faster than {RECOVER}"
+    if fails and not options:
+        return Found(options=(), lack=inf, miss=fails)
+    return Found(options=tuple(options), lack=plans.lack, miss=plans.miss)
 
 
 def _best(request: Training, chip: Chip, count: int) -> Ranked:
