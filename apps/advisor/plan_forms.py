@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.advisor import catalogue_selectors, plan_prices
+from apps.advisor.model_forms import ModelForm, by_vendor, decimal_input
 from apps.advisor.plan_prices import Price
 from apps.clusters import selectors as clusters
-from regatta.hardware.catalogue import Chip, NoPeak, UnknownChip
+from regatta.hardware.catalogue import NoPeak, UnknownChip
 from regatta.hardware.clusters import BadCluster, Cluster, read_cluster
-from regatta.planning.hf import known_models, read_model
 from regatta.planning.plans import DTYPES, RECOMPUTE
 from regatta.planning.search import Limits
 from regatta.planning.shapes import BadField, Shape
@@ -26,11 +23,8 @@ from regatta.planning.shapes import BadField, Shape
 if TYPE_CHECKING:
     from apps.accounts.models import Team
 
-OWN_MODEL, CATALOGUE, CLUSTER = "config", "catalogue", "cluster"
+CATALOGUE, CLUSTER = "catalogue", "cluster"
 MOST_CHIPS, MOST_BATCH, MOST_TOKENS = 1 << 20, 1 << 20, 1 << 24
-CONFIG_CHARS = 8_000  # of an address, which servers and proxies cut at some length
-# What one request may make the engine compute grows with these; published models have far less.
-MOST_OF_SHAPE = {"layers": 1000, "heads": 1024, "experts": 4096}
 BEGUN: Mapping[str, str] = {
     "model": "llama-3.1-70b",
     "where": CATALOGUE,
@@ -43,11 +37,6 @@ BEGUN: Mapping[str, str] = {
 }
 _ANY, _AS_CHIP = gettext_lazy("any"), gettext_lazy("as the chip has it")
 _FIELD_OF = {"chips": "count", "n_gpus": "count", "network_GBps_per_chip": "network_gbps"}
-
-
-def _decimal(placeholder: str | Promise) -> forms.NumberInput:
-    attrs = {"inputmode": "decimal", "step": "any", "placeholder": placeholder}
-    return forms.NumberInput(attrs=attrs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +54,11 @@ class Asked:
     cluster_chip: str
 
 
-class PlanForm(forms.Form):
+class PlanForm(ModelForm):
     """A model, chips, a batch, and what is allowed."""
 
-    model = forms.ChoiceField(label=gettext_lazy("Model"))
-    config = forms.CharField(
-        label=gettext_lazy("config.json"),
-        required=False,
-        max_length=CONFIG_CHARS,
-        help_text=gettext_lazy("As Hugging Face has it; unknown keys are named, never guessed."),
-        widget=forms.Textarea(attrs={"class": "is-code", "rows": 8, "spellcheck": "false"}),
-    )
+    FIELD_OF = _FIELD_OF
+
     where = forms.ChoiceField(
         label=gettext_lazy("Chips"),
         choices=[
@@ -102,7 +85,7 @@ class PlanForm(forms.Form):
         required=False,
         min_value=0.001,
         max_value=1e5,
-        widget=_decimal(_AS_CHIP),
+        widget=decimal_input(_AS_CHIP),
     )
     seq_len = forms.IntegerField(
         label=gettext_lazy("Sequence length"), min_value=1, max_value=MOST_TOKENS
@@ -134,40 +117,35 @@ class PlanForm(forms.Form):
         required=False,
         min_value=0,
         max_value=90,
-        widget=_decimal("0"),
+        widget=decimal_input("0"),
     )
     tokens_b = forms.FloatField(
         label=gettext_lazy("Tokens to train, billions"),
         required=False,
         min_value=0,
         max_value=1e9,
-        widget=_decimal("0"),
+        widget=decimal_input("0"),
     )
     usd = forms.FloatField(
         label=gettext_lazy("USD per chip-hour"),
         required=False,
         min_value=0,
         max_value=1e6,
-        widget=_decimal(gettext_lazy("as known")),
+        widget=decimal_input(gettext_lazy("as known")),
     )
 
     def __init__(self, data: Mapping[str, Any], *, team: Team) -> None:
         super().__init__(data)
         self.team, self.chips = team, catalogue_selectors.chips(team)
         self.clusters = {row.pk: row for row in clusters.cluster_list(team) if row.node_chips}
-        models = [(name, name) for name in known_models()]
-        self._offer("model", [*models, (OWN_MODEL, _("another: its config.json"))])
-        self._offer("chip", _by_vendor(self.chips))
-        self._offer(
+        self.offer("chip", by_vendor(self.chips))
+        self.offer(
             "cluster",
             [
                 (pk, f"{row.name}: {row.workers * row.node_chips} x {row.node_chip}")
                 for pk, row in self.clusters.items()
             ],
         )
-
-    def _offer(self, name: str, choices: list[Any]) -> None:
-        self.fields[name].choices = choices  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         said = super().clean() or {}
@@ -178,7 +156,7 @@ class PlanForm(forms.Form):
                 self.refuse(error)
             except (BadCluster, UnknownChip, NoPeak) as error:
                 field, _colon, text = str(error).partition(": ")
-                self._wrong(field, text)
+                self.wrong(field, text)
         return said
 
     def asked(self) -> Asked:
@@ -186,36 +164,17 @@ class PlanForm(forms.Form):
         asked: Asked = self.cleaned_data["asked"]
         return asked
 
-    def refuse(self, error: BadField) -> None:
-        """Say the engine's refusal at the field that it is about."""
-        self._wrong(error.field, str(error))
-
-    def _wrong(self, field: str, text: str) -> None:
-        """Say it at the field it is about, or above the form with the engine's own name of it."""
-        name = _FIELD_OF.get(field, field)
-        name = "config" if name not in self.fields and self._own_model else name
-        at = name if name in self.fields else None
-        self.add_error(at, text.removeprefix(f"{field}: ") if at == field else text)
-
-    @property
-    def _own_model(self) -> bool:
-        return self.cleaned_data.get("model") == OWN_MODEL
-
     def _asked(self, said: Mapping[str, Any]) -> Asked:
         row = self._cluster(said) if said["where"] == CLUSTER else None
         cluster = read_cluster(_description(said, row), self.chips)
         [(chip, _count)] = cluster.chips
         chip.peak("fp8" if said["dtype"] == "mxfp8" else said["dtype"])
-        shape = read_model(self._config(said), seq_len=said["seq_len"])
-        for name, most in MOST_OF_SHAPE.items():
-            if getattr(shape, name) > most:
-                raise BadField(name, f"{getattr(shape, name):g}; at most {most} is planned here")
         fix: dict[str, list[float]] = {"tp": [said["tp"]]} if said["tp"] else {}
         if said["recompute"]:
             fix["recompute"] = [RECOMPUTE.index(one) for one in said["recompute"].split(",")]
         return Asked(
-            name=said["model"] if not self._own_model else _("own model"),
-            shape=shape,
+            name=self.model_name,
+            shape=self.shape(said["seq_len"]),
             cluster=cluster,
             global_batch=said["global_batch"],
             limits=Limits(
@@ -234,21 +193,6 @@ class PlanForm(forms.Form):
             raise BadField("cluster", _("choose one whose nodes have chips"))
         return row
 
-    def _config(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not self._own_model:
-            return known_models()[said["model"]]
-        try:
-            config = json.loads(said["config"] or "null", parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise BadField("config", _("this is no JSON: %(why)s") % {"why": error}) from None
-        if not isinstance(config, dict):
-            raise BadField("config", _("paste the whole JSON object of a config.json"))
-        return config
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
 
 def _description(said: Mapping[str, Any], row: Any) -> dict[str, Any]:
     """The cluster as the engine reads it: that of the form, or of the team."""
@@ -263,12 +207,3 @@ def _description(said: Mapping[str, Any], row: Any) -> dict[str, Any]:
         "chips_per_node": per_node,
         "network_GBps_per_chip": said["network_gbps"],
     }
-
-
-def _by_vendor(chips: Mapping[str, Chip]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Chips that compute in 16 bits, as groups of a select."""
-    groups = defaultdict(list)
-    for chip in chips.values():
-        if {"bf16", "fp16"} & set(chip.peak_flops):
-            groups[chip.vendor].append((chip.name, chip.name))
-    return sorted(groups.items())
