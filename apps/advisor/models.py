@@ -84,7 +84,8 @@ class Prediction(models.Model):
     job_id, attempt: numbers, for jobs know nothing of plans. plan: as regatta.planning.document
     writes it. usd_per_hour: None where a price was unknown. tokens: of the whole training, 0 where
     nobody said. measured_…: None while the attempt goes on, or where it never told; `settled_at`
-    says which. steps: how many the median is of, those of the warm-up left out.
+    says which. steps: how many the median is of, those of the warm-up left out; trained_steps:
+    all.
     """
 
     team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="+")
@@ -98,6 +99,7 @@ class Prediction(models.Model):
     made_at = models.DateTimeField(db_default=Now())
     attempt = models.PositiveIntegerField(null=True)
     steps = models.PositiveIntegerField(default=0)
+    trained_steps = models.PositiveBigIntegerField(default=0)
     measured_iteration_s = models.FloatField(null=True)
     measured_peak_bytes = models.FloatField(null=True)
     measured_hours = models.FloatField(null=True)

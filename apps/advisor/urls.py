@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.advisor import catalogue_views, plan_views
+from apps.advisor import catalogue_views, plan_views, score_views
 
 app_name = "advisor"
 urlpatterns = [
@@ -13,4 +13,7 @@ urlpatterns = [
     path("t/<slug:team>/plan/chips/<str:chip>/", catalogue_views.chip, name="chip"),
     path("t/<slug:team>/plan/add-chip/", catalogue_views.add_chip, name="add_chip"),
     path("t/<slug:team>/plan/compare-chips/", catalogue_views.compare, name="compare"),
+    path("t/<slug:team>/plan/expected/", score_views.expected, name="expected"),
+    path("t/<slug:team>/plan/record/", score_views.record, name="record"),
+    path("t/<slug:team>/plan/jobs/<int:pk>/", score_views.job, name="job"),
 ]

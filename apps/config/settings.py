@@ -136,6 +136,8 @@ TICKS = {
     "insights.sample": 5.0,
     "insights.roll_up": 20.0,
     "insights.prune": 3600.0,
+    "advisor.foresee": 60.0,
+    "advisor.settle": 15.0,
     "web.ask_worker": 10.0,
 }
 FOLLOWERS = ["apps.jobs.follow.follow"]  # functions that the ticker keeps running

@@ -9,11 +9,11 @@ from math import isfinite
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Max, QuerySet, Sum
 from django.db.models.functions import Now
 
 from apps.clusters import selectors as clusters
-from apps.insights.models import MetricPoint, NodeSample, SeriesHead, TelemetryStream
+from apps.insights.models import MetricKey, MetricPoint, NodeSample, SeriesHead, TelemetryStream
 from apps.lifecycle.models import Moment
 from regatta.telemetry.series import XY, thin
 
@@ -100,6 +100,48 @@ def series(
         unfit_step=unfit[0] if unfit else None,
         **about,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Median:
+    """The middle value of a metric over `steps` steps of all ranks."""
+
+    value: float
+    steps: int
+
+
+def median(attempt_id: int, key: str, *, warm_up: int) -> Median | None:
+    """Of what an attempt reported after its first steps; None if it reported too little.
+
+    warm_up: steps to leave out at the start, yet never more than a fifth of them all.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH told AS (
+                SELECT step, value, dense_rank() OVER (ORDER BY step) AS place
+                  FROM insights_metricpoint JOIN insights_metrickey ON id = key_id
+                 WHERE attempt_id = %(attempt_id)s AND name = %(key)s
+                   AND value > 0 AND value < 'Infinity'),
+            warm AS (
+                SELECT * FROM told
+                 WHERE place > least(%(warm_up)s, (SELECT max(place) FROM told) / 5))
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY value), count(DISTINCT step)
+              FROM warm
+            """,
+            {"attempt_id": attempt_id, "key": key, "warm_up": warm_up},
+        )
+        value, steps = cursor.fetchone()
+    return None if value is None else Median(value=float(value), steps=steps)
+
+
+def greatest(attempt_id: int, key: str) -> float | None:
+    """The greatest value of a metric over all ranks and steps; None if none was reported."""
+    rows = MetricPoint.objects.filter(
+        attempt_id=attempt_id, key_id__in=MetricKey.objects.filter(name=key).values("pk")
+    )
+    found = rows.filter(value__gt=0, value__lt=float("inf")).aggregate(most=Max("value"))["most"]
+    return None if found is None else float(found)
 
 
 def dropped(attempt_id: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from apps.jobs.spec import SECRET_MARK
+from apps.jobs.spec import PLAN_VARIABLE, SECRET_MARK
 
 if TYPE_CHECKING:
     from apps.jobs.models import Job
@@ -71,7 +71,7 @@ def as_ray(job: Job, *, address: str) -> str:
 
 def form_values(job: Job) -> dict[str, Any]:
     """What the form shows to ask for the same job again."""
-    env = [f"{name}={value}" for name, value in job.env.items()]
+    env = [f"{name}={value}" for name, value in job.env.items() if name != PLAN_VARIABLE]
     env += [f"{name}={SECRET_MARK}{value}" for name, value in job.secret_env.items()]
     return {
         "name": job.name,
@@ -79,6 +79,7 @@ def form_values(job: Job) -> dict[str, Any]:
         "what": "package" if job.package else "command",
         "entrypoint": job.entrypoint,
         "env": "\n".join(env),
+        "plan": job.env.get(PLAN_VARIABLE, ""),
         "cpus": f"{job.cpus.normalize():f}",
         "memory_gib": Decimal(job.memory_bytes) / _GIB if job.memory_bytes else None,
         "chip": job.chip,

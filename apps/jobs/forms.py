@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.jobs.models import ENTRYPOINT_CHARS, NAME_CHARS, PRIORITY_MOST, RETRIES_MOST
-from apps.jobs.spec import SECRET_MARK, JobSpec
+from apps.jobs.spec import DOCUMENT_BYTES, PLAN_VARIABLE, SECRET_MARK, JobSpec
 
 _GIB = 1 << 30
 COMMAND, SCRIPT, PACKAGE = "command", "script", "package"
@@ -64,6 +65,13 @@ class JobForm(forms.Form):
         required=False,
         help_text=gettext_lazy("NAME=value, one a line; NAME=secret:hf-token takes a secret."),
         widget=forms.Textarea(attrs={**_CODE, "rows": 3, "placeholder": "SEED=7"}),
+    )
+    plan = forms.CharField(
+        label=gettext_lazy("Plan"),
+        max_length=DOCUMENT_BYTES,
+        required=False,
+        help_text=gettext_lazy("The job finds it as REGATTA_PLAN in its environment."),
+        widget=forms.Textarea(attrs={**_CODE, "rows": 4}),
     )
     cpus = forms.DecimalField(
         label=gettext_lazy("CPUs"),
@@ -147,11 +155,23 @@ class JobForm(forms.Form):
             )
         return plain, secret
 
+    def clean_plan(self) -> str:
+        """As it was given, once it is known to be a JSON object."""
+        plan: str = self.cleaned_data["plan"]
+        try:
+            known = not plan or isinstance(json.loads(plan), dict)
+        except (ValueError, RecursionError):
+            known = False
+        if not known:
+            raise forms.ValidationError(_("A plan is a JSON object, as the page Plan writes it."))
+        return plan
+
     def spec(self) -> JobSpec:
         """What the form asks for, but for an upload."""
         said = self.cleaned_data
         runs_in_kept = said["what"] == PACKAGE and not said["package"]
         env, secret_env = said["env"]
+        env = {**env, PLAN_VARIABLE: said["plan"]} if said["plan"] else env
         chips = said["chips"] or 0
         return JobSpec(
             cluster_id=said["cluster"],

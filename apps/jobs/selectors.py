@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,9 +21,10 @@ from apps.accounts import vault
 from apps.clusters import selectors as clusters
 from apps.costs import selectors as costs
 from apps.jobs.models import QUEUED, Attempt, Job, JobQuerySet, Package, Secret
+from apps.jobs.spec import PLAN_VARIABLE
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import TERMINAL
-from regatta.lifecycle.queue import Amounts
+from regatta.lifecycle.queue import Amounts, share
 from regatta.storage.objects import FolderStore
 
 if TYPE_CHECKING:
@@ -83,6 +85,56 @@ def job_by_ray_name(team: Team, name: str) -> Job | None:
 def attempts(job: Job) -> QuerySet[Attempt]:
     """Every try of a job, the latest first."""
     return Attempt.objects.filter(job=job).order_by("-number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A job and its latest attempt. ended_at: None while it goes on. kept: nobody deleted it."""
+
+    job_id: int
+    name: str
+    kept: bool
+    attempt_id: int
+    attempt: int
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+def outcomes(ids: Iterable[int]) -> dict[int, Outcome]:
+    """The latest attempts of these jobs, by the job's id."""
+    rows = Attempt.objects.filter(job_id__in=list(ids), number=F("job__attempt_number"))
+    return {
+        row.job_id: Outcome(
+            job_id=row.job_id,
+            name=row.job.name,
+            kept=row.job.deleted_at is None,
+            attempt_id=row.pk,
+            attempt=row.number,
+            state=row.state,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+        )
+        for row in rows.select_related("job")
+    }
+
+
+def planned_jobs(*, since: datetime) -> JobQuerySet:
+    """Jobs submitted since then that brought a plan."""
+    rows: JobQuerySet = Job.objects.filter(created_at__gte=since, env__has_key=PLAN_VARIABLE)
+    return rows
+
+
+def hourly_usd(demand: Mapping[str, Decimal], cluster_id: int, *, team_id: int) -> Decimal | None:
+    """What a job of this demand costs per hour: its share of the cluster's nodes, of those that
+    are meant to be while none is there; None while a price is unknown."""
+    offer = clusters.capacity(cluster_id)
+    usable = bool(offer.nodes_by_kind)
+    whole = amounts(offer if usable else clusters.planned_capacity(cluster_id))
+    kinds = offer.nodes_by_kind if usable else clusters.planned_kinds(cluster_id)
+    part = share(demand, whole)
+    nodes = {kind: part * Decimal(count) for kind, count in kinds.items()}
+    return costs.hourly_usd(nodes, team_id=team_id)
 
 
 def latest_attempt(job: Job) -> Attempt:

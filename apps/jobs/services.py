@@ -20,7 +20,7 @@ from apps.http.problems import Refused
 from apps.http.schemas import MOST_ID
 from apps.jobs import packages, selectors, texts
 from apps.jobs.models import QUEUED, Attempt, Job, Package, Source
-from apps.jobs.spec import JobSpec, check
+from apps.jobs.spec import PLAN_VARIABLE, JobSpec, check
 from apps.lifecycle.nudge import announce, nudge
 from regatta.lifecycle.attempt import TERMINAL, Desired, Reason
 from regatta.lifecycle.queue import fits
@@ -30,7 +30,7 @@ from regatta.rayjobs.packages import pack_script
 if TYPE_CHECKING:
     from apps.accounts.models import Team, User
 
-RECONCILE = "jobs.reconcile"
+RECONCILE, FORESEE = "jobs.reconcile", "advisor.foresee"
 
 
 def submit_job(
@@ -70,6 +70,8 @@ def submit_job(
             team=team, actor=actor, action="job.submit", subject=_subject(job), source=str(source)
         )
         wake(attempt)
+        if PLAN_VARIABLE in job.env:
+            nudge(FORESEE, job.pk)
     return job
 
 

@@ -19,6 +19,7 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 RAY_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 _OURS = re.compile(r"job-[0-9]+(-a[0-9]+)?")
+PLAN_VARIABLE = "REGATTA_PLAN"  # by what a job runs: JSON as regatta.planning.document writes it
 SECRET_MARK = "secret:"  # as an environment variable's value, it names a secret
 ENV_BYTES, SCRIPT_BYTES, DOCUMENT_BYTES = 256 << 10, 1 << 20, 64 << 10
 CPUS_MOST, CHIPS_MOST, MEMORY_MOST = Decimal(100_000), 100_000, 1 << 60
@@ -132,7 +133,8 @@ def _check_words(spec: JobSpec) -> None:
 
 def _check_env(spec: JobSpec) -> None:
     for name in [*spec.env, *spec.secret_env]:
-        if not ENV_NAME.fullmatch(name) or name.startswith("REGATTA_"):
+        ours = name.startswith("REGATTA_") and name != PLAN_VARIABLE
+        if not ENV_NAME.fullmatch(name) or ours:
             raise Refused(
                 "bad_variable",
                 _(

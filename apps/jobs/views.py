@@ -18,7 +18,6 @@ from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.clusters import selectors as clusters
 from apps.clusters import texts as cluster_texts
-from apps.costs import selectors as costs
 from apps.http.pages import refuse, render_page
 from apps.http.paging import page
 from apps.http.problems import Refused
@@ -28,7 +27,7 @@ from apps.jobs.models import Job, Log, Source
 from apps.jobs.rows import LIVE, progress, shown, took
 from apps.lifecycle.models import Event
 from regatta.lifecycle.attempt import AttemptState, Desired
-from regatta.lifecycle.queue import admit, fits, share
+from regatta.lifecycle.queue import admit, fits
 
 _TABS = ["", "running", "queued", "succeeded", "failed", "stopped"]
 _TAIL_BYTES = 64 << 10
@@ -133,18 +132,12 @@ def fit(request: PortalRequest) -> HttpResponse:
     whole = selectors.amounts(offer if usable else clusters.planned_capacity(pk))
     held = [job.demand for job in Job.objects.holding(pk)]
     ahead = [job.demand for job in Job.objects.in_line(pk)]
-    kinds = offer.nodes_by_kind if usable else clusters.planned_kinds(pk)
-    part = share(demand, whole)
     context = {
         "verdict": _verdict(demand, whole, held=held, ahead=ahead, usable=usable),
         "ahead": len(ahead),
         "running": len(held),
         "whole": whole,
-        "share": part,
-        "hourly": costs.hourly_usd(
-            {kind: part * Decimal(count) for kind, count in kinds.items()},
-            team_id=request.team.pk,
-        ),
+        "hourly": selectors.hourly_usd(demand, pk, team_id=request.team.pk),
         "cluster": names[pk],
     }
     return render_page(request, "jobs/fit.html", context, part="fit")
@@ -259,6 +252,9 @@ def _kept_package(like: Job | None) -> str:
 
 def _asked(request: PortalRequest) -> dict[str, Any]:
     """The values that a form begins with, as the address asks."""
+    if plan := request.GET.get("plan", ""):
+        given = ("name", "cluster", "chip", "chips")
+        return {name: request.GET.get(name, "") for name in given} | {"plan": plan}
     begun = {} if _has_submitted(request) else {"what": SCRIPT}
     sample = commands.SAMPLE if request.GET.get("sample") else begun
     return {**sample, "cluster": request.GET.get("cluster", "")}
@@ -304,10 +300,7 @@ def _hourly(job: Job, request: PortalRequest) -> Decimal | None:
     """What a running job costs per hour, by its share of the cluster's nodes."""
     if job.state not in {"starting", "running"}:
         return None
-    offer = clusters.capacity(job.cluster_id)
-    part = share(job.demand, selectors.amounts(offer))
-    kinds = {kind: part * Decimal(count) for kind, count in offer.nodes_by_kind.items()}
-    return costs.hourly_usd(kinds, team_id=request.team.pk)
+    return selectors.hourly_usd(job.demand, job.cluster_id, team_id=request.team.pk)
 
 
 def _tail(log: Log) -> str:

@@ -106,6 +106,12 @@ def figure(value: float | None) -> str:
 
 
 @register.filter
+def signed_percent(share: float | None) -> str:
+    """A difference as a share, in per cent with its sign; a dash for None."""
+    return NONE if share is None else f"{'+' if share > 0 else ''}{percent(share)}"
+
+
+@register.filter
 def variable(name: str) -> str:
     """A secret's name as an environment variable is usually called: `hf-token` is HF_TOKEN."""
     return re.sub(r"^(?=\d)|\W", "_", name, flags=re.ASCII).upper()

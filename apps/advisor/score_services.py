@@ -1,0 +1,83 @@
+"""Keep what a plan foretells of a job, and set beside it what the job took."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from apps.advisor import score_selectors
+from apps.advisor.models import Prediction
+from apps.jobs import selectors as jobs
+from apps.jobs.spec import PLAN_VARIABLE
+
+log = logging.getLogger(__name__)
+
+SETTLE_AFTER = timedelta(minutes=2)  # until then an ended job may still deliver telemetry
+_LOOK_BACK = timedelta(hours=1)  # for jobs whose nudge was lost
+_TRY_AGAIN = timedelta(days=30)  # a job that was tried once more is measured once more
+_AT_ONCE = 200
+
+
+def foresee(pk: int | None = None, *, now: datetime | None = None) -> None:
+    """Store a prediction for each job that brought a plan and has none; a plan that is none says
+    so in the log, and on the job's page."""
+    rows = jobs.planned_jobs(since=(now or timezone.now()) - _LOOK_BACK)
+    rows = rows.filter(pk=pk) if pk else rows
+    known = set(
+        Prediction.objects.filter(job_id__in=[row.pk for row in rows]).values_list(
+            "job_id", flat=True
+        )
+    )
+    for job in rows:
+        if job.pk not in known:
+            _foresee(job)
+
+
+def _foresee(job: Any) -> None:
+    try:
+        found = score_selectors.foretell(job.env[PLAN_VARIABLE], job.team)
+    except ValueError as error:
+        log.info("no plan: %s", error, extra={"action": "plan_unreadable", "job": job.pk})
+        return
+    Prediction.objects.get_or_create(
+        job_id=job.pk,
+        defaults={
+            "team": job.team,
+            "plan": score_selectors.document_of(found),
+            "iteration_s": found.item.iteration_s,
+            "peak_bytes": found.item.peak_bytes,
+            "tokens_per_step": found.tokens_per_step,
+            "tokens": found.planned.tokens,
+            "usd_per_hour": jobs.hourly_usd(job.demand, job.cluster_id, team_id=job.team_id),
+        },
+    )
+
+
+def settle(*, now: datetime | None = None) -> None:
+    """Store what jobs took whose attempt has ended. Doing it again changes nothing."""
+    at = now or timezone.now()
+    open_ = Prediction.objects.filter(Q(settled_at=None) | Q(made_at__gt=at - _TRY_AGAIN))
+    rows = list(open_.order_by(F("settled_at").asc(nulls_first=True), "pk")[:_AT_ONCE])
+    outcomes = jobs.outcomes(row.job_id for row in rows)
+    for row in rows:
+        outcome = outcomes.get(row.job_id)
+        ended = outcome.ended_at if outcome else None
+        if outcome is None or ended is None or ended > at - SETTLE_AFTER:
+            continue
+        if outcome.attempt == row.attempt:
+            continue
+        found = score_selectors.measure(outcome, tokens_per_step=row.tokens_per_step)
+        Prediction.objects.filter(pk=row.pk, attempt=row.attempt).update(
+            attempt=found.attempt,
+            steps=found.steps,
+            trained_steps=found.trained_steps,
+            measured_iteration_s=found.iteration_s,
+            measured_peak_bytes=found.peak_bytes,
+            measured_hours=found.hours,
+            measured_usd=found.usd,
+            settled_at=at,
+        )
