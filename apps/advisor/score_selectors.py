@@ -77,11 +77,13 @@ class Comparison:
 
     @property
     def time_error(self) -> float | None:
-        return _error(self.prediction.iteration_s, self.measured and self.measured.iteration_s)
+        seen = self.measured.iteration_s if self.measured else None
+        return _error(self.prediction.iteration_s, seen)
 
     @property
     def memory_error(self) -> float | None:
-        return _error(self.prediction.peak_bytes, self.measured and self.measured.peak_bytes)
+        seen = self.measured.peak_bytes if self.measured else None
+        return _error(self.prediction.peak_bytes, seen)
 
     @property
     def cost_error(self) -> float | None:
