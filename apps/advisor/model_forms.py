@@ -17,6 +17,7 @@ from regatta.planning.hf import known_models, read_model
 from regatta.planning.shapes import BadField, Shape
 
 OWN_MODEL = "config"
+MOST_CHIPS, MOST_BATCH, MOST_TOKENS = 1 << 20, 1 << 20, 1 << 24
 CONFIG_CHARS = 8_000  # of an address, which servers and proxies cut at some length
 # What one request may make the engine compute grows with these; published models have far less.
 MOST_OF_SHAPE = {"layers": 1000, "heads": 1024, "experts": 4096}
@@ -73,11 +74,7 @@ class ModelForm(forms.Form):
 
     def shape(self, seq_len: float) -> Shape:
         """The model of a form without errors so far. Raises: BadField."""
-        shape = read_model(self._config(), seq_len=seq_len)
-        for name, most in MOST_OF_SHAPE.items():
-            if getattr(shape, name) > most:
-                raise BadField(name, f"{getattr(shape, name):g}; at most {most} is planned here")
-        return shape
+        return bounded(read_model(self._config(), seq_len=seq_len))
 
     def _config(self) -> Mapping[str, Any]:
         said = self.cleaned_data
@@ -90,6 +87,14 @@ class ModelForm(forms.Form):
         if not isinstance(config, dict):
             raise BadField("config", _("paste the whole JSON object of a config.json"))
         return config
+
+
+def bounded(shape: Shape) -> Shape:
+    """The same shape, if its space can be searched in a portal. Raises: BadField."""
+    for name, most in MOST_OF_SHAPE.items():
+        if getattr(shape, name) > most:
+            raise BadField(name, f"{getattr(shape, name):g}; at most {most} is planned here")
+    return shape
 
 
 def _no_constant(name: str) -> float:

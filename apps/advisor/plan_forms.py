@@ -11,7 +11,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.advisor import catalogue_selectors, plan_prices
-from apps.advisor.model_forms import ModelForm, by_vendor, decimal_input
+from apps.advisor.model_forms import (
+    MOST_BATCH,
+    MOST_CHIPS,
+    MOST_TOKENS,
+    ModelForm,
+    by_vendor,
+    decimal_input,
+)
 from apps.advisor.plan_prices import Price
 from apps.clusters import selectors as clusters
 from regatta.hardware.catalogue import NoPeak, UnknownChip
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from apps.accounts.models import Team
 
 CATALOGUE, CLUSTER = "catalogue", "cluster"
-MOST_CHIPS, MOST_BATCH, MOST_TOKENS = 1 << 20, 1 << 20, 1 << 24
 BEGUN: Mapping[str, str] = {
     "model": "llama-3.1-70b",
     "where": CATALOGUE,

@@ -25,6 +25,9 @@ class Price:
     estimated: bool = False
 
 
+UNASKED = Price(usd_per_chip_hour=None, source="")
+
+
 def price(given: float | None, chip: Chip, cluster: Any, *, team: Team) -> Price:
     """The price that was given, or of the team's cluster, or of the catalogue."""
     if given is not None:

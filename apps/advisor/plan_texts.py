@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from apps.advisor.plan_terms import TIME
 from apps.insights.charts import decimal
 from regatta.hardware.catalogue import GIB
+from regatta.hardware.clusters import Cluster
 from regatta.planning import ranking
 from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
 from regatta.planning.ranking import Ranked
@@ -89,11 +90,12 @@ def why(item: Ranked, best: Ranked | None) -> str:
     return told
 
 
-def nothing_fits(error: NothingFits, chip: str, count: int) -> str:
+def nothing_fits(error: NothingFits, cluster: Cluster) -> str:
     """The nearest miss, and what would make it fit."""
+    [(chip, count)] = cluster.chips
     said = {
         "count": count,
-        "chip": chip,
+        "chip": chip.name,
         "plan": short(error.plan),
         "need": decimal(error.peak_bytes / GIB, 1),
         "free": decimal(error.free_bytes / GIB, 1),

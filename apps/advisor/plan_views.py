@@ -37,8 +37,7 @@ def explore(request: PortalRequest) -> HttpResponse:
                 asked, picked=request.GET.get("plan", "")[:200], now=timezone.now()
             )
         except NothingFits as error:
-            [(chip, count)] = asked.cluster.chips
-            form.add_error(None, plan_texts.nothing_fits(error, chip.name, count))
+            form.add_error(None, plan_texts.nothing_fits(error, asked.cluster))
         except Refused as error:
             refuse(form, error)
         except BadField as error:

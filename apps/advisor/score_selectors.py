@@ -101,13 +101,13 @@ class Record:
     median: float | None
 
 
-def foretell(text: str, team: Team) -> Foretold:
-    """What the planner says of a plan's document, on the team's own chips too.
+def foretell(said: object, team: Team) -> Foretold:
+    """What the planner says of a plan's document or of its JSON, on the team's own chips too.
 
     Raises: BadField and its kinds, all ValueErrors that name the field.
     """
     try:
-        said = json.loads(text)
+        said = json.loads(said) if isinstance(said, str) else said
     except RecursionError:
         raise BadField("plan", "a JSON object is right") from None
     planned = document.read(said, catalogue_selectors.chips(team))

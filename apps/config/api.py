@@ -10,6 +10,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from apps.accounts.access import allow
 from apps.accounts.api import router as people
+from apps.advisor.api import router as plans
 from apps.advisor.catalogue_api import router as chips
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
@@ -49,7 +50,7 @@ api = Api(
     title="Regatta",
     version="1",
     description=(
-        "Clusters, jobs, metrics and costs of a Regatta portal. Errors are problem details "
+        "Clusters, jobs, metrics, costs and plans of a Regatta portal. Errors are problem details "
         "(RFC 9457). A token that asks too often is answered 429, with the seconds to wait in "
         "`Retry-After`; nothing was changed then."
     ),
@@ -67,4 +68,5 @@ api.add_router("", costs)
 api.add_router("", logs)
 api.add_router("", jobs)
 api.add_router("", metrics)
+api.add_router("", plans)
 api.add_router("", chips)

@@ -9,9 +9,10 @@ from typing import Any
 import typer
 
 from regatta.cli.plan_search import Asked
-from regatta.cli.plan_search_answer import guarded, limits, plan_dict, read
+from regatta.cli.plan_search_answer import guarded, limits, read
 from regatta.planning.blocks import Stages
 from regatta.planning.mixed import Block, Mixed, plan_mixed
+from regatta.planning.search_answer import plan_dict
 
 LOSSES = {
     "waiting": "blocks that are done before the slowest",

@@ -13,14 +13,13 @@ from regatta.cli.plan_search import Asked
 from regatta.hardware.catalogue import GIB, NoPeak, UnknownChip
 from regatta.hardware.clusters import BadCluster, Cluster, read_cluster
 from regatta.planning.hf import read_model
-from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
-from regatta.planning.ranking import Ranked
+from regatta.planning.plans import DTYPES, RECOMPUTE
 from regatta.planning.search import Limits, NothingFits, Result, search, site
+from regatta.planning.search_answer import as_dict
 from regatta.planning.shapes import BadField, Shape
 from regatta.planning.space import DEGREES
 
 NOTHING, USAGE = 1, 2  # exit codes: no plan fits; what was asked cannot be understood
-COUNTS = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "zero_stage", "shard_ranks", "micro_batch")
 
 
 def run(asked: Asked) -> int:
@@ -90,37 +89,6 @@ def fixed(options: Sequence[str]) -> dict[str, list[float]]:
             wrong = f"{values!r} is no number; tp=8 or recompute=none,selective is right"
             raise BadField(name or "fix", wrong) from None
     return allowed
-
-
-def plan_dict(plan: Plan) -> dict[str, Any]:
-    """A plan's choices as they stand in the answer."""
-    return {
-        **{name: int(float(getattr(plan, name))) for name in COUNTS},
-        "sequence_parallel": bool(plan.sequence_parallel),
-        "recompute": RECOMPUTE[int(float(plan.recompute))],
-    }
-
-
-def as_dict(result: Result) -> dict[str, Any]:
-    """The answer of `plan search`; its shape is documented in docs/reference."""
-    return {
-        "evaluated": result.evaluated,
-        "feasible": result.feasible,
-        "timed": result.timed,
-        "seconds": result.seconds,
-        "plans": [_ranked(item) for item in result.plans],
-    }
-
-
-def _ranked(item: Ranked) -> dict[str, Any]:
-    return {
-        **plan_dict(item.plan),
-        "iteration_s": item.iteration_s,
-        "mfu": item.mfu,
-        "peak_memory_gib": item.peak_bytes / GIB,
-        "breakdown": item.breakdown,
-        "why": item.why,
-    }
 
 
 def _sentences(result: Result) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,10 @@ def test_an_impossible_plan_is_refused_by_name(field, value, words):
 def test_no_object_is_refused():
     with pytest.raises(BadField, match="a JSON object is right"):
         document.read([1])
+
+
+def test_the_documented_document_is_one():
+    page = (Path(__file__).parents[3] / "docs/reference/plan-document.md").read_text()
+    said = document.read(json.loads(page.split("```json document\n")[1].split("```")[0]))
+    assert said.shape == replace(SHAPE, seq_len=8192.0)
+    assert document.write(said)["plan"]["recompute"] == "selective"
