@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +238,8 @@ def eta_s(progress: Mapping[str, Any], *, state: str, now: datetime) -> float | 
     if state != "running" or not total or first is None or not first_at_s or step <= first:
         return None
     pace_s: float = (now.timestamp() - first_at_s) / (step - first)
-    return max(0.0, float(total - step) * pace_s)
+    left_s = max(0.0, float(total - step) * pace_s)
+    return left_s if isfinite(left_s) else None  # a job may report any number as its last step
 
 
 def telemetry_token(attempt: Attempt) -> str:
