@@ -165,7 +165,8 @@ def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
         valid[rows] &= _fits(shape, plan, at, limits)
         fixed_s[rows], each_s[rows] = _linear(shape, plan, at)
         for i, ranks in enumerate(TAILS):
-            tail_s[i, rows] = _tail_s(shape, plan, at, ranks)
+            fixed = (ranks > 1 and "cp" in limits.fix) or 1 not in usual.fix["micro_batch"]
+            tail_s[i, rows] = np.inf if fixed else _tail_s(shape, plan, at, ranks)
     flat = np.flatnonzero(valid)
     pp, vpp, dp, micro = all_plans.degrees[flat // max(1, valid[:1].size)].T[[1, 2, 3, 7]]
     multiple = np.where(vpp > 1, pp, 1.0)
