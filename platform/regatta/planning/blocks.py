@@ -33,11 +33,15 @@ KEPT = 60  # pipelines over unlike stages that are worked out, by a bound on the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """Neighbouring stages on one kind of chip. layers: of each of them, first to last."""
+    """Neighbouring stages on one kind of chip. layers: of each of them, first to last.
+
+    times: of one of these layers.
+    """
 
     at: Site
     plan: Plan
     layers: tuple[int, ...]
+    times: LayerTimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +111,16 @@ class Options:
 
     def most(self, seconds: float) -> float:
         """Sequences that the block can do in this time."""
-        return self.share(seconds).total
+        return self._best(seconds)[0]
 
     def share(self, seconds: float) -> Share:
         """By which option, in whole micro-batches and a tail, it does the most in this time."""
+        _, best, whole, kind, rounds = self._best(seconds)
+        tail = self._tail(kind, best, rounds) if rounds else NO_TAIL
+        return Share(option=self.option(best), sequences=whole, tail=tail)
+
+    def _best(self, seconds: float) -> tuple[float, int, int, int, int]:
+        """Sequences, by which option, how many in whole micro-batches; its tail's kind, rounds."""
         room = seconds - self.fixed_s
         waves = np.maximum(np.floor(room / self.each_s / self.multiple + 1e-9), 0)
         whole = waves * self.multiple * self.unit
@@ -118,10 +128,9 @@ class Options:
         near = np.flatnonzero(whole + self.multiple * self.unit > whole.max())
         rounds = self._rounds(room - whole / self.unit * self.each_s, near)
         done = whole[near] + rounds * self.tail_unit[:, near]
-        kind, at = np.unravel_index(int(done.argmax()), done.shape)
-        best, count = int(near[at]), int(rounds[kind, at])
-        tail = self._tail(int(kind), best, count) if count else NO_TAIL
-        return Share(option=self.option(best), sequences=int(whole[best]), tail=tail)
+        kind, at = (int(i) for i in np.unravel_index(int(done.argmax()), done.shape))
+        best = int(near[at])
+        return float(done[kind, at]), best, int(whole[best]), kind, int(rounds[kind, at])
 
     def _rounds(self, left_s: Matrix, near: NDArray[np.intp]) -> Matrix:
         """Rounds of a tail (TAILS, near) in the time that is left, of less than a whole wave."""
@@ -174,7 +183,7 @@ def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
     def option(i: int) -> Option:
         plan = all_plans.one(int(flat[i]))
         return Option(
-            stages=(Stages(at=at, plan=plan, layers=_even(shape, plan)),),
+            stages=(_stages(shape, at, plan, _even(shape, plan)),),
             dp=int(dp[i]),
             micro_batch=int(micro[i]),
             multiple=int(multiple[i]),
@@ -191,6 +200,11 @@ def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
         # Of chunks about half, as they end in waves (by the simulator).
         drain=BACKWARD * (pp - 1) / np.where(vpp > 1, 2 * vpp, 1),
     )
+
+
+def _stages(shape: Shape, at: Site, plan: Plan, counts: tuple[int, ...]) -> Stages:
+    times = layers.layer_times(shape, plan, at.machine, at.constants)
+    return Stages(at=at, plan=plan, layers=counts, times=times)
 
 
 def uniform_s(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> float | None:
@@ -213,21 +227,28 @@ def uniform_s(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float)
     return float(slowest[valid].min()) if valid.any() else None
 
 
-def over_kinds(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> Options:
+def over_kinds(
+    shape: Shape, kinds: Sequence[Site], limits: Limits, share: float, known: Known | None = None
+) -> Options:
     """Pipelines whose stages are of several kinds, layers by speed; memory-rich chips first.
 
     The first stages hold the most micro-batches. Dense and MoE layers count as their mean. Of all
     splits, those are worked out that are best when layers need not be whole, for about `share`
-    sequences a step.
+    sequences a step. known: layers timed before, for other groups of the same kinds.
     """
     kinds = sorted(kinds, key=lambda at: -float(at.machine.memory_bytes))
-    splits = sorted(_splits(shape, kinds, limits, share), key=lambda split: split.bound_s)
+    known = {} if known is None else known
+    splits = sorted(_splits(shape, kinds, limits, share, known), key=lambda split: split.bound_s)
     worked_out = (_with_layers(shape, split, limits) for split in splits)
     found = list(islice(filter(None, worked_out), KEPT))
     times = []
     for option in found:
         m = max(sum(len(s.layers) for s in option.stages), round(share / option.dp))
-        one, two = (block_s(shape, option, n) for n in (m, 2 * m))
+        once = pipeline(shape, option, m)
+        one, two = (
+            after_pipeline_s(option, pipeline_s(replace(once, micro_batches=n)))
+            for n in (m, 2 * m)
+        )
         times.append((2 * one - two, (two - one) / m))
     fixed_s, each_s = np.array(times).reshape(-1, 2).T
     return Options(
@@ -269,8 +290,7 @@ def pipeline(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_T
     vpp, pp = 1, sum(len(stages.layers) for stages in option.stages)
     sites = [stages for stages in option.stages for _ in stages.layers]
     for stages in option.stages:
-        at = stages.at
-        layer = layers.layer_times(shape, stages.plan, at.machine, at.constants)
+        at, layer = stages.at, stages.times
         total, again = float(layers.total(layer)), float(layer.recompute_s)
         vpp = int(float(stages.plan.vpp))
         plan = _with_micro_batches(replace(stages.plan, pp=float(pp)), micro_batches)
@@ -348,12 +368,16 @@ class _Split:
     """Stages of each kind before layers are dealt out. bound_s: a step if layers divided."""
 
     members: list[Stages]
-    times: list[LayerTimes]
     counts: list[int]
     bound_s: float
 
 
-def _splits(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -> Iterator[_Split]:
+Known = dict[tuple[str, float, float, float, float], LayerTimes]  # by chip and _plan's choices
+
+
+def _splits(
+    shape: Shape, kinds: Sequence[Site], limits: Limits, share: float, known: Known
+) -> Iterator[_Split]:
     """All splits over dp, a tp for each kind, micro-batch and recomputation."""
     common = reduce(gcd, (at.count for at in kinds))
     fix = limits.fix
@@ -365,10 +389,13 @@ def _splits(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -
     micros = [m for m in MICRO_BATCHES if m in fix.get("micro_batch", (m,))]
 
     @cache
-    def timed(i: int, dp: int, tp: int, micro: int, recompute: float) -> tuple[Stages, LayerTimes]:
+    def timed(i: int, dp: int, tp: int, micro: int, recompute: float) -> tuple[Stages, float]:
         at, plan = kinds[i], _plan(shape, dp, tp, micro, recompute, limits)
-        times = layers.layer_times(shape, plan, at.machine, at.constants)
-        return Stages(at=at, plan=plan, layers=()), times
+        key = (at.chip.name, float(tp), float(plan.ep), float(micro), recompute)
+        if key not in known:
+            known[key] = layers.layer_times(shape, plan, at.machine, at.constants)
+        stages = Stages(at=at, plan=plan, layers=(), times=known[key])
+        return stages, float(layers.total(stages.times))
 
     for dp, tps in product(divisors(common), product(*choices)):
         if not {dp} <= set(fix.get("dp", {dp})) or not set(tps) <= set(fix.get("tp", tps)):
@@ -379,14 +406,11 @@ def _splits(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float) -
         if sum(counts) > shape.layers:
             continue
         for micro, recompute in product(micros, again):
-            known = [timed(i, dp, tp, micro, recompute) for i, tp in enumerate(tps)]
-            speed = sum(
-                n / float(layers.total(t)) for n, (_, t) in zip(counts, known, strict=True)
-            )
+            members = [timed(i, dp, tp, micro, recompute) for i, tp in enumerate(tps)]
+            speed = sum(n / each_s for n, (_, each_s) in zip(counts, members, strict=True))
             rounds = max(1.0, share / (dp * micro)) + sum(counts) - 1
             yield _Split(
-                members=[stages for stages, _ in known],
-                times=[times for _, times in known],
+                members=[stages for stages, _ in members],
                 counts=counts,
                 bound_s=float(shape.layers) / speed * rounds,
             )
@@ -413,10 +437,10 @@ def _plan(shape: Shape, dp: int, tp: int, micro: int, recompute: float, limits: 
 
 def _with_layers(shape: Shape, split: _Split, limits: Limits) -> Option | None:
     """Layers over stages so that the slowest is as fast as can be, if every stage then fits."""
-    members, found, counts = split.members, split.times, split.counts
-    each = np.repeat([float(layers.total(t)) for t in found], counts)
+    members, counts = split.members, split.counts
+    each = np.repeat([float(layers.total(member.times)) for member in members], counts)
     head = np.zeros(len(each))
-    head[-1] = float(found[-1].head_s)
+    head[-1] = float(members[-1].times.head_s)
     given = shared(int(shape.layers), each, head)
     if given.min() < 1:
         return None
@@ -482,10 +506,8 @@ def _tail_s(shape: Shape, plan: Plan, at: Site, ranks: int) -> Matrix:
 
 def _tail_share(shape: Shape, stages: Stages, tail: Tail) -> float:
     """A round of the tail over a whole micro-batch, in time."""
-    whole, last = (
-        layers.layer_times(shape, plan, stages.at.machine, stages.at.constants)
-        for plan in (stages.plan, _tail_plan(stages.plan, tail.ranks))
-    )
+    whole = stages.times
+    last = _stages(shape, stages.at, _tail_plan(stages.plan, tail.ranks), stages.layers).times
     count = sum(stages.layers)
     return float(
         (count * layers.total(last) + last.head_s) / (count * layers.total(whole) + whole.head_s)

@@ -20,6 +20,7 @@ import numpy as np
 from regatta.hardware.clusters import Cluster
 from regatta.planning import shapes
 from regatta.planning.blocks import (
+    Known,
     Option,
     Options,
     Share,
@@ -35,6 +36,7 @@ from regatta.planning.search import Limits, Site, search, site
 from regatta.planning.shapes import BadField, Shape
 from regatta.planning.simulate import play
 
+MOST_KINDS = 5  # which are divided in 52 ways
 PRECISION = 1e-6  # of a step time when shares are sought
 
 
@@ -82,6 +84,8 @@ def plan_mixed(
 
     Raises: BadField; NothingFits where the model fits in no division of the cluster.
     """
+    if len(cluster.chips) > MOST_KINDS:
+        raise BadField("chips", f"{len(cluster.chips)} kinds; at most {MOST_KINDS} are right")
     limits = limits or Limits()
     kinds = [site(_only(cluster, i)) for i in range(len(cluster.chips))]
     known: dict[tuple[int, ...], Options] = {
@@ -89,12 +93,14 @@ def plan_mixed(
     }
     alone = [_alone(known[i,], global_batch) for i in range(len(kinds))]
     speeds = np.array([speed or _guess(at) for speed, at in zip(alone, kinds, strict=True)])
+    layers: Known = {}
     best: tuple[float, list[Share]] | None = None
     for division in partitions(len(kinds)):
         for group in division:
             if group not in known:
                 share = global_batch * float(speeds[list(group)].sum() / speeds.sum())
-                known[group] = over_kinds(shape, [kinds[i] for i in group], limits, share)
+                members = [kinds[i] for i in group]
+                known[group] = over_kinds(shape, members, limits, share, layers)
         options = [known[group] for group in division]
         if all(len(found.unit) for found in options):
             seconds, shares = _shared_batch(options, global_batch)
