@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from time import perf_counter
 from typing import Any
 
 import typer
 
 from regatta.cli.plan_search import Asked
-from regatta.cli.plan_search_answer import guarded, limits, read
+from regatta.cli.plan_search_answer import as_json, guarded, limits, read
 from regatta.planning.blocks import Stages
 from regatta.planning.mixed import Block, Mixed, plan_mixed
 from regatta.planning.search_answer import plan_dict
@@ -30,9 +29,9 @@ def run(asked: Asked) -> int:
         shape, cluster = read(asked)
         found = plan_mixed(shape, cluster, asked.global_batch, limits(asked))
         seconds = perf_counter() - start
-        typer.echo(json.dumps(as_dict(found, seconds)) if asked.as_json else _sentences(found))
+        typer.echo(as_json(as_dict(found, seconds)) if asked.as_json else _sentences(found))
 
-    return guarded(answer, as_json=asked.as_json)
+    return guarded(answer, json_too=asked.as_json)
 
 
 def as_dict(found: Mixed, seconds: float) -> dict[str, Any]:

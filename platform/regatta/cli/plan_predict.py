@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import typer
 
+from regatta.cli.input_file import read_text
 from regatta.planning import runs as table
 from regatta.planning.shapes import BadField
 
@@ -28,7 +30,10 @@ def run(runs: Path, *, as_json: bool) -> int:
         rows = table.rows(_lines(runs))
         if not rows:
             raise ValueError("no rows; one line per run is right")
-    except (OSError, ValueError) as error:
+    except BadField as error:  # it names the file
+        typer.echo(str(error), err=True)
+        return USAGE
+    except (csv.Error, ValueError) as error:
         typer.echo(f"{runs}: {error}", err=True)
         return USAGE
     answers = list(_answers(rows))
@@ -40,7 +45,7 @@ def run(runs: Path, *, as_json: bool) -> int:
 def _lines(path: Path) -> Sequence[str]:
     if str(path) == "-":
         return sys.stdin.read().splitlines()
-    return path.read_text(encoding="utf-8-sig").splitlines()
+    return read_text(path).splitlines()
 
 
 def _answers(rows: Sequence[Mapping[str, str]]) -> Iterator[dict[str, Any]]:

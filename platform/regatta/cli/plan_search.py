@@ -18,7 +18,7 @@ Model = Annotated[
 Where = Annotated[
     Path, typer.Option(help='JSON: {"chips": {"A100-80GB": 4096}, "chips_per_node": 8}.')
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Sequences of one step.")]
+Batch = Annotated[int, typer.Option(min=1, max=2**30, help="Sequences of one step.")]
 SeqLen = Annotated[int | None, typer.Option(min=1, help="Tokens of one sequence.")]
 Fix = Annotated[
     list[str] | None,
@@ -49,7 +49,7 @@ def search(  # noqa: PLR0913 - the options of a command
     cluster: Where,
     global_batch: Batch,
     seq_len: SeqLen = None,
-    top: Annotated[int, typer.Option(min=1, help="How many plans to show.")] = 5,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="How many plans to show.")] = 5,
     fix: Fix = None,
     headroom: Headroom = 0.0,
     dtype: Dtype = "bf16",

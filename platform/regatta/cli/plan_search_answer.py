@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
+from regatta.cli.input_file import read_object
 from regatta.cli.plan_search import Asked
 from regatta.hardware.catalogue import GIB, NoPeak, UnknownChip
 from regatta.hardware.clusters import BadCluster, Cluster, read_cluster
@@ -30,35 +30,40 @@ def run(asked: Asked) -> int:
         result = search(
             shape, site(found), asked.global_batch, limits=limits(asked), top=asked.top
         )
-        typer.echo(json.dumps(as_dict(result)) if asked.as_json else _sentences(result))
+        typer.echo(as_json(as_dict(result)) if asked.as_json else _sentences(result))
 
-    return guarded(answer, as_json=asked.as_json)
+    return guarded(answer, json_too=asked.as_json)
 
 
-def guarded(answer: Callable[[], None], *, as_json: bool) -> int:
+def guarded(answer: Callable[[], None], *, json_too: bool) -> int:
     """Run it and turn what is wrong into a message and an exit code."""
     try:
         answer()
-    except (BadField, BadCluster, UnknownChip, NoPeak, OSError, ValueError) as error:
+    except (BadField, BadCluster, UnknownChip, NoPeak) as error:
         typer.echo(f"error: {error}", err=True)
         return USAGE
     except NothingFits as error:
-        if as_json:
-            typer.echo(json.dumps({"feasible": 0, "nearest": str(error), "plans": []}))
+        if json_too:
+            typer.echo(as_json({"feasible": 0, "nearest": str(error), "plans": []}))
         typer.echo(f"error: {error}", err=True)
         return NOTHING
     return 0
 
 
+def as_json(answer: dict[str, Any]) -> str:
+    """The answer as scripts read it."""
+    return json.dumps(answer, allow_nan=False)
+
+
 def read(asked: Asked) -> tuple[Shape, Cluster]:
     """The model and the cluster of the two JSON files.
 
-    Raises: OSError, ValueError and their kinds, each naming the field or the file.
+    Raises: BadField, BadCluster, UnknownChip, NoPeak, each naming the field or the file.
     """
     if asked.dtype not in DTYPES:
         raise BadField("dtype", f"{asked.dtype!r} is none of {', '.join(DTYPES)}")
-    shape = read_model(_json(asked.model), seq_len=asked.seq_len)
-    found = read_cluster(_json(asked.cluster))
+    shape = read_model(read_object(asked.model), seq_len=asked.seq_len)
+    found = read_cluster(read_object(asked.cluster))
     for chip, _ in found.chips:
         chip.peak("fp8" if asked.dtype == "mxfp8" else asked.dtype)
     return shape, found
@@ -81,13 +86,14 @@ def fixed(options: Sequence[str]) -> dict[str, list[float]]:
     for option in options:
         name, _, values = option.partition("=")
         try:
-            allowed[name] = [
+            chosen = [
                 float(RECOMPUTE.index(value)) if value in RECOMPUTE else float(value)
                 for value in values.split(",")
             ]
         except ValueError:
             wrong = f"{values!r} is no number; tp=8 or recompute=none,selective is right"
             raise BadField(name or "fix", wrong) from None
+        allowed[name or "fix"] = [*allowed.get(name, ()), *chosen]
     return allowed
 
 
@@ -102,13 +108,3 @@ def _sentences(result: Result) -> str:
             f"{item.peak_bytes / GIB:.1f} GiB: {degrees}\n    {item.why}"
         )
     return "\n".join(lines)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: a JSON object is right")
-    return found

@@ -58,14 +58,18 @@ def size(  # noqa: PLR0913 - the options of a command
     lora: Annotated[bool, typer.Option("--lora", help="Train adapters only.")] = False,
     global_batch: Annotated[
         int | None,
-        typer.Option(help="Sequences a step; by itself about 4 million tokens, or 64 samples."),
+        typer.Option(
+            min=1,
+            max=2**30,
+            help="Sequences a step; by itself about 4 million tokens, or 64 samples.",
+        ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="bf16, fp16, fp8, mxfp8, fp4 or fp32.")] = "bf16",
     chip: Annotated[
         list[str] | None,
         typer.Option(help="NAME or NAME=USD_PER_HOUR, repeated; by itself all with a price."),
     ] = None,
-    max_chips: Annotated[int, typer.Option(help="The most of one kind.")] = 4096,
+    max_chips: Annotated[int, typer.Option(max=2**24, help="The most of one kind.")] = 4096,
     deadline_days: Annotated[float | None, typer.Option(help="To be finished by then.")] = None,
     budget_usd: Annotated[
         float | None, typer.Option(help="For the training; per hour with --serve.")

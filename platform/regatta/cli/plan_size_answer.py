@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from regatta.cli.input_file import read_object
 from regatta.cli.plan_size import Asked
 from regatta.hardware.catalogue import Chip, catalogue, find
 from regatta.planning.fleets import Load, size_serving
@@ -35,15 +35,14 @@ def run(asked: Asked) -> int:
 
 
 def _training(asked: Asked) -> dict[str, Any]:
-    shape = read_model(_json(asked.model), seq_len=asked.seq_len)
+    shape = read_model(read_object(asked.model), seq_len=asked.seq_len)
     batch = asked.global_batch
     if batch is None:
         batch = usual_batch(shape, fine_tuning=asked.samples is not None)
     request = Training(
         shape=shape,
         tokens=_tokens(asked, shape),
-        global_batch=asked.global_batch
-        or usual_batch(shape, fine_tuning=asked.samples is not None),
+        global_batch=batch,
         deadline_days=asked.deadline_days,
         budget_usd=asked.budget_usd,
         dtype=asked.dtype,
@@ -62,7 +61,7 @@ def _serving(asked: Asked) -> dict[str, Any]:
             raise BadField(name, "is missing; --serve needs a number above 0")
     rates = {name: getattr(asked, name) for name in needed}
     length = rates["prompt_tokens"] + rates["output_tokens"]
-    shape = read_model(_json(asked.model), seq_len=max(length, 1.0))
+    shape = read_model(read_object(asked.model), seq_len=max(length, 1.0))
     formats = {"quantizations": tuple(asked.quantization)} if asked.quantization else {}
     load = Load(
         **{"shape": shape, **rates, **formats},
@@ -85,11 +84,13 @@ def _tokens(asked: Asked, shape: Shape) -> float:
 
 def _offers(asked: Asked) -> list[Offer]:
     """The chips named, at the price named or the catalogue's; none named are all with a price."""
-    terms = dict(_json(asked.own_terms)) if asked.own_terms else {}
+    terms = dict(read_object(asked.own_terms)) if asked.own_terms else {}
     chips: list[tuple[Chip, float | None]] = []
     for word in asked.chip or ():
         name, equals, price = word.partition("=")
         chip = find(name)
+        if any(chip is there for there, _ in chips):
+            raise BadField("chip", f"{name} is {chip.name}, which is there already")
         chips.append((chip, number("chip", price) if equals else chip.price_usd_per_hour))
     for chip in () if asked.chip else catalogue().values():
         if chip.price_usd_per_hour is not None:
@@ -103,16 +104,6 @@ def _offers(asked: Asked) -> list[Offer]:
         )
         for chip, usd in chips
     ]
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadField(str(path), f"is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadField(str(path), "a JSON object is right")
-    return found
 
 
 def _sentences(answer: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from regatta.hardware.catalogue import Chip, find
 
+MOST_CHIPS = 2**24  # of one kind; 16 times what anyone has announced
+MOST_GBPS = 1e6  # of a network per chip
 KEYS = ("chips", "chips_per_node", "network_GBps_per_chip")
 
 
@@ -46,16 +48,20 @@ def read_cluster(
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise BadCluster(f"chips: {name} needs a whole count from 1 up, not {count!r}")
+        if count > MOST_CHIPS:
+            raise BadCluster(f"chips: {name} needs a count of at most {MOST_CHIPS:,}")
         chip = find(name, chips)
         if chip.name in kinds:
             raise BadCluster(f"chips: {name} is {chip.name}, which is there already")
         kinds[chip.name] = (chip, count)
     per_node = description.get("chips_per_node")
-    if per_node is not None and (not _number(per_node) or per_node < 1 or per_node % 1):
+    if per_node is not None and (
+        not _number(per_node) or not 1 <= per_node <= MOST_CHIPS or per_node % 1
+    ):
         raise BadCluster(f"chips_per_node: a whole number from 1 up, not {per_node!r}")
     network = description.get("network_GBps_per_chip")
-    if network is not None and (not _number(network) or not 0 < network < float("inf")):
-        raise BadCluster(f"network_GBps_per_chip: a number above 0, not {network!r}")
+    if network is not None and (not _number(network) or not 1 / MOST_GBPS <= network <= MOST_GBPS):
+        raise BadCluster(f"network_GBps_per_chip: a number above 0, such as 50, not {network!r}")
     return Cluster(
         chips=tuple(kinds.values()),
         chips_per_node=None if per_node is None else int(per_node),

@@ -159,7 +159,7 @@ def _fleets(load: Load, offer: Offer, misses: list[str]) -> Iterator[Fleet]:
         positive("price", offer.usd_per_hour)
     elif offer.own is None:
         return
-    smallest = ""
+    smallest, served = "", False
     held: set[str] = set()
     for replica in _replicas(load, chip, offer.max_chips):
         if replica.tp > chip.domain_chips and replica.quantization.name in held:
@@ -170,9 +170,14 @@ def _fleets(load: Load, offer: Offer, misses: list[str]) -> Iterator[Fleet]:
             smallest = f"memory: {need:.0f} of {room:.0f} GiB on each of {replica.tp} {chip.name}"
             continue
         held.add(replica.quantization.name)
-        yield from _loaded(load, offer, replica, _batches(most))
+        for fleet in _loaded(load, offer, replica, _batches(most)):
+            served = True
+            yield fleet
     if smallest and not held:
         misses.append(smallest)
+    elif held and not served:
+        rate = f"{load.requests_per_s:g} requests/s"
+        misses.append(f"max_chips: {offer.max_chips} {chip.name} cannot keep up with {rate}")
 
 
 def _replicas(load: Load, chip: Chip, most: int) -> Iterator[Replica]:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from regatta.planning.shapes import BadField, Shape, from_columns
+from regatta.planning.shapes import MOST_LAYERS, MOST_OF_DIM, BadField, Shape, from_columns
 
 Config = Mapping[str, Any]
 
@@ -52,6 +52,7 @@ _COLUMNS = """
     id model params_B layers hidden heads kv_heads head_dim ffn_hidden gated_ffn vocab seq_len
     experts top_k moe_ffn_hidden shared_experts
 """
+_COUNTED = _COLUMNS.replace("gated_ffn", "")  # these are never true or false
 _OTHER_COLUMNS = """
     group config_id core verified arch_verified task source source_loc stack stack_release gpu
     gpu_mem_GB gpus_per_node intra_node_link inter_node_net inter_net_GBps_per_gpu n_gpus tp pp vpp
@@ -88,6 +89,8 @@ class _Reader:
             raise BadField(key, f"{value!r} is no whole number")
         if value < least:
             raise BadField(key, f"{value} is out of range; at least {least} is right")
+        if value > MOST_OF_DIM:
+            raise BadField(key, f"{value:g} is out of range; at most {MOST_OF_DIM:,.0f} is right")
         return float(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -127,7 +130,7 @@ def read_model(description: Config, *, seq_len: float | None = None) -> Shape:
         return from_hf_config(description, seq_len=seq_len)
     if unknown := sorted(set(description) - set((_COLUMNS + _OTHER_COLUMNS).split())):
         raise BadField(unknown[0], f"unknown; a model has {', '.join(_COLUMNS.split())}")
-    row = {key: _text(value) for key, value in description.items()}
+    row = {key: _text(key, value) for key, value in description.items()}
     return from_columns(row if seq_len is None else {**row, "seq_len": f"{seq_len:g}"})
 
 
@@ -140,8 +143,9 @@ def from_hf_config(config: Config, *, seq_len: float) -> Shape:
     kind = str(config.get("model_type"))
     if kind not in _FAMILIES:
         raise BadField("model_type", f"{kind!r} is unknown; known are {', '.join(_FAMILIES)}")
-    if not 1 <= seq_len < float("inf"):
-        raise BadField("seq_len", f"{seq_len} is out of range; at least 1 is right")
+    if not 1 <= seq_len <= MOST_OF_DIM:
+        right = f"1 to {MOST_OF_DIM:,.0f} is right"
+        raise BadField("seq_len", f"{seq_len} is out of range; {right}")
     family, reader = _FAMILIES[kind], _Reader(config)
     dimensions = family.read(reader)
     tied = float(reader.flag("tie_word_embeddings", default=family.tied))
@@ -153,6 +157,9 @@ def from_hf_config(config: Config, *, seq_len: float) -> Shape:
             unknown[0],
             f"unknown to {kind}; leave out {', '.join(unknown)} if they change no dimension",
         )
+    if dimensions["layers"] > MOST_LAYERS:
+        right = f"at most {MOST_LAYERS:,.0f} is right"
+        raise BadField("layers", f"{dimensions['layers']:g} is out of range; {right}")
     shape = Shape(**dimensions, seq_len=float(seq_len), tied_embeddings=tied)
     if shape.heads % shape.kv_heads:
         raise BadField(
@@ -302,7 +309,11 @@ _FAMILIES: Mapping[str, _Family] = {
 }
 
 
-def _text(value: object) -> str:
+def _text(key: str, value: object) -> str:
     if value is None:
         return ""
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    if not isinstance(value, bool):
+        return str(value)
+    if key in _COUNTED.split():
+        raise BadField(key, f"{value!r} is no number")
+    return str(int(value))

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from regatta.planning.shapes import BadField, Real, Shape, number
+from regatta.planning.shapes import BadField, Real, Shape, count, number
 
 DTYPES = ("fp32", "fp16", "bf16", "fp8", "mxfp8", "fp4")
 FP32, FP16, BF16, FP8, MXFP8, FP4 = (float(code) for code in range(len(DTYPES)))
@@ -113,11 +113,9 @@ def from_columns(row: Mapping[str, str]) -> Plan:
     Gradients are reduced in 32 bits but for fp16, as Megatron-LM and DeepSpeed do by default.
     Raises: BadField for a missing or impossible value.
     """
-    n, micro = number(row, "n_gpus", least=1), number(row, "micro_batch", least=1)
-    tp, pp, cp, ep, vpp = (
-        number(row, name, default=1, least=1) for name in ("tp", "pp", "cp", "ep", "vpp")
-    )
-    etp = number(row, "etp", default=1 if ep > 1 else tp, least=1)
+    n, micro = count(row, "n_gpus"), number(row, "micro_batch", least=1)
+    tp, pp, cp, ep, vpp = (count(row, name, default=1) for name in ("tp", "pp", "cp", "ep", "vpp"))
+    etp = count(row, "etp", default=1 if ep > 1 else tp)
     dp = n / (tp * pp * cp)
     if dp != int(dp):
         raise BadField("n_gpus", f"{n:g} is not a multiple of tp x pp x cp = {tp * pp * cp:g}")
@@ -138,8 +136,10 @@ def from_columns(row: Mapping[str, str]) -> Plan:
         etp=etp,
         micro_batch=micro,
         global_batch=batch,
-        sequence_parallel=number(row, "sequence_parallel", default=float(recipe and tp > 1)),
-        zero_stage=number(row, "zero_stage", default=1.0),
+        sequence_parallel=count(
+            row, "sequence_parallel", default=float(recipe and tp > 1), least=0, most=1
+        ),
+        zero_stage=count(row, "zero_stage", default=1.0, least=0, most=3),
         recompute=_recompute(row.get("recompute") or ""),
         dtype=dtype,
         shard_ranks=_shard_ranks(note),

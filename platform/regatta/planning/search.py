@@ -24,10 +24,11 @@ from regatta.planning.machines import Machine, machine
 from regatta.planning.plans import BF16, RECOMPUTE, Plan
 from regatta.planning.ranking import NAMES, Ranked, why
 from regatta.planning.shapes import BadField, Shape
-from regatta.planning.space import DEGREES, Matrix, Space, space
+from regatta.planning.space import DEGREES, SIZES, Matrix, Space, space
 
 BLOCK = 256  # rows evaluated at once: their arrays stay in the processor's cache
 TRAINED = ("dtype", "frozen", "grad_bytes")  # fields of Limits that every plan has
+SHOWN = 16  # possible values in a message
 OF_LAYER = ("tp", "cp", "ep", "etp", "micro_batch")  # degrees that a layer's time depends on
 
 
@@ -310,8 +311,7 @@ def _nearest_miss(
 ) -> NothingFits | BadField:
     """The plan that needs the least, and the number of chips or the memory that would do."""
     if not plans_.valid.any():
-        names = ", ".join(limits.fix)
-        return BadField(names, f"no plan of {at.count} chips has these values; allow more")
+        return _too_fixed(shape, at, plans_, limits)
     least, index = np.inf, 0
     width = plans_.valid[0].size
     for block in _blocks(np.arange(len(plans_.degrees))):
@@ -334,6 +334,23 @@ def _nearest_miss(
         free_bytes=free,
         enough_chips=enough,
     )
+
+
+def _too_fixed(shape: Shape, at: Site, plans_: Space, limits: Limits) -> BadField:
+    """No plan has the fixed values: which one is alone to blame, and what it could be instead."""
+    batch = int(plans_.common["global_batch"])
+    free = valid_plans(shape, at, at.count, batch, replace(limits, fix={}))
+    nothing = f"no plan of {at.count} chips has these values; "
+    for name, values in limits.fix.items():
+        if name in DEGREES:
+            possible = np.unique(free.degrees[:, DEGREES.index(name)]).tolist()
+        else:
+            possible = list(range(SIZES[name]))
+        if not set(values) & set(possible):
+            few = ", ".join(f"{value:g}" for value in possible[:SHOWN])
+            more = " and more" if len(possible) > SHOWN else ""
+            return BadField(name, f"{nothing}possible are {few}{more}")
+    return BadField(", ".join(limits.fix), f"{nothing}allow more")
 
 
 def _enough_chips(

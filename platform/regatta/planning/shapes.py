@@ -19,6 +19,9 @@ Real = float | NDArray[Any]  # NDArray of float64
 T = TypeVar("T")
 
 DEEPSEEK_MLA = {"q_rank": 1536.0, "kv_rank": 512.0, "rope_dim": 64.0}  # DeepSeek-V2, table 1
+MOST_OF_DIM = 2.0**24  # the largest size of a model that is believed; Llama 4 has 10 M tokens
+MOST_LAYERS = 2.0**14
+MOST = 2.0**40  # of any other number of a row
 MAX_DENSE_LAYERS = 3  # DeepSeek-V3 has three, V2 and GLM-4.5-Air one
 
 
@@ -162,43 +165,64 @@ def from_columns(row: Mapping[str, str]) -> Shape:
     Raises: BadField for a missing or impossible value.
     """
     layers, hidden, heads, ffn, vocab, seq_len = (
-        number(row, name, least=1)
+        count(row, name)
         for name in ("layers", "hidden", "heads", "ffn_hidden", "vocab", "seq_len")
     )
-    head_dim = number(row, "head_dim", default=hidden / heads)
-    experts = number(row, "experts", default=0)
-    expert_ffn = number(row, "moe_ffn_hidden", default=ffn) if experts else 0.0
+    head_dim = number(row, "head_dim", default=hidden / heads, least=1, most=MOST_OF_DIM)
+    experts = count(row, "experts", default=0, least=0)
+    expert_ffn = count(row, "moe_ffn_hidden", default=ffn) if experts else 0.0
+    gated = count(row, "gated_ffn", default=1, least=0, most=1)
     shape = Shape(
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=number(row, "kv_heads", default=heads, least=1),
+        kv_heads=count(row, "kv_heads", default=heads),
         head_dim=head_dim,
         v_head_dim=head_dim,
         ffn_hidden=ffn,
-        ffn_matrices=2 + number(row, "gated_ffn", default=1),
+        ffn_matrices=2 + gated,
         vocab=vocab,
         seq_len=seq_len,
         experts=experts,
-        top_k=number(row, "top_k", least=1) if experts else 0.0,
+        top_k=count(row, "top_k") if experts else 0.0,
         expert_ffn_hidden=expert_ffn,
-        shared_ffn_hidden=number(row, "shared_experts", default=0) * expert_ffn,
-        tied_embeddings=0.0 if number(row, "gated_ffn", default=1) else 1.0,
+        shared_ffn_hidden=number(row, "shared_experts", default=0, most=MOST_OF_DIM) * expert_ffn,
+        tied_embeddings=1 - gated,
     )
     if shape.kv_heads > heads:
         raise BadField("kv_heads", f"{shape.kv_heads:g}, more than the {heads:g} heads")
     if shape.top_k > experts:
         raise BadField("top_k", f"{shape.top_k:g}, more than the {experts:g} experts")
-    count = number(row, "params_B", default=0) * 1e9
-    return _settled(shape, row, count) if count else shape
+    given = number(row, "params_B", default=0) * 1e9
+    return _settled(shape, row, given) if given else shape
+
+
+def count(
+    row: Mapping[str, str],
+    name: str,
+    *,
+    default: float | None = None,
+    least: float = 1,
+    most: float = MOST_OF_DIM,
+) -> float:
+    """One whole number of a row; empty or absent means the default. Raises: BadField."""
+    value = number(row, name, default=default, least=least, most=most)
+    if value % 1 and value != default:
+        raise BadField(name, f"{value:g} is no whole number")
+    return value
 
 
 def number(
-    row: Mapping[str, str], name: str, *, default: float | None = None, least: float = 0
+    row: Mapping[str, str],
+    name: str,
+    *,
+    default: float | None = None,
+    least: float = 0,
+    most: float = MOST,
 ) -> float:
     """One numeric field of a row; empty or absent means the default.
 
-    Raises: BadField when there is neither, or the value is no number or below `least`.
+    Raises: BadField when there is neither, or the value is no number or out of range.
     """
     text = (row.get(name) or "").strip()
     if not text:
@@ -209,8 +233,10 @@ def number(
         value = float(text)
     except ValueError:
         raise BadField(name, f"{text!r} is no number") from None
-    if not np.isfinite(value) or value < least:
+    if not value >= least:
         raise BadField(name, f"{text} is out of range; at least {least:g} is right")
+    if value > most:
+        raise BadField(name, f"{text} is out of range; at most {most:,.0f} is right")
     return value
 
 

@@ -100,8 +100,19 @@ def ownership(chip: Chip, terms: Mapping[str, Any]) -> Ownership | None:
     return Ownership(**{**numbers, "chip_usd": float(price), "chip_w": float(power)})
 
 
+def _finish(start: datetime, days: float) -> str:
+    """The day of the end. Raises: BadField where no calendar reaches it."""
+    try:
+        return (start + timedelta(days=days)).date().isoformat()
+    except OverflowError:
+        wrong = f"{start.date()} and {days:.3g} days end after the year 9999; fewer are right"
+        raise BadField("start", wrong) from None
+
+
 def number(name: str, value: object) -> float:
     """Raises: BadField."""
+    if isinstance(value, bool):
+        raise BadField(name, f"{value!r} is no number")
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -127,14 +138,13 @@ def _option(
     option: Option, request: Training, start: datetime | None, rent_usd: float | None
 ) -> dict[str, Any]:
     one, kept = option.best, option.goodput
-    finish = (start + timedelta(days=option.days)).date().isoformat() if start else None
     return {
         "chip": option.chip,
         "count": option.count,
         "basis": option.basis,
         "usd_per_chip_hour": option.usd_per_chip_hour,
         "days": option.days,
-        "finish": finish,
+        "finish": _finish(start, option.days) if start else None,
         "cost_usd": option.cost_usd,
         "usd_per_mtok": option.cost_usd / request.tokens * 1e6,
         "capex_usd": option.capex_usd,

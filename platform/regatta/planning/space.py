@@ -28,6 +28,7 @@ DEGREES = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "micro_batch", "shard_ran
 AXES = ("sequence_parallel", "zero_stage", "recompute")
 SIZES: Mapping[str, int] = {"sequence_parallel": 2, "zero_stage": 4, "recompute": len(RECOMPUTE)}
 ZERO_GRADIENTS = 2
+MOST_BATCH = 2**30  # sequences of a step
 LIKE_LAYERS = 3  # embedding, head and multi-token prediction may each stand for a layer
 
 
@@ -78,6 +79,8 @@ def space(
     fix: allowed values by name of a degree or an axis, all by default.
     Raises: BadField where a name is unknown or no split divides the batch.
     """
+    if not 1 <= global_batch <= MOST_BATCH:
+        raise BadField("global_batch", f"{global_batch}; from 1 to {MOST_BATCH:,} is right")
     fix = fix or {}
     for name in fix:
         if name not in (*DEGREES, *AXES):
