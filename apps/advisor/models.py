@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Now
 
+from apps.lifecycle.models import StatefulQuerySet
 from regatta.hardware.catalogue import QUALITIES
 
 CHIP_NAME_CHARS, SOURCE_CHARS = 80, 200
@@ -76,6 +77,30 @@ class ChipFigure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chip}: {self.figure} {self.value:g}"
+
+
+class PlanSearch(models.Model):
+    """The best plan of a model by count of one kind of chip, or the wish for it.
+
+    key: of `asked`, which holds everything that the search depends on and nothing of any team, so
+    that whoever asks the same shares the answer. found: None until it is there; took_s: how long
+    it took. tries: how often somebody began it.
+    """
+
+    key = models.CharField(max_length=64, unique=True)
+    asked = models.JSONField()
+    found = models.JSONField(null=True, blank=True)
+    took_s = models.FloatField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+    made_at = models.DateTimeField(db_default=Now())
+    next_look_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True)
+
+    objects = StatefulQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.asked['chip']}: {self.key[:8]}"
 
 
 class Prediction(models.Model):

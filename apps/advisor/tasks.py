@@ -1,10 +1,25 @@
-"""Celery's door to predictions: made when a job is submitted, settled when it has ended."""
+"""Celery's doors to searches of plans for sizing, and to predictions of jobs that run by one."""
 
 from __future__ import annotations
 
 from celery import shared_task
+from django.db.models.functions import Now
 
-from apps.advisor import score_services
+from apps.advisor import score_services, sizing_services
+from apps.lifecycle.nudge import nudge
+
+
+@shared_task(name=sizing_services.SEARCH, ignore_result=True, acks_late=True, time_limit=120)
+def search(pk: int | None = None) -> None:
+    """One search; what else waits is for the next turn, so that no worker is taken for long."""
+    if sizing_services.search_next(now=Now()):
+        nudge(sizing_services.SEARCH, 0)
+
+
+@shared_task(name="advisor.prune", ignore_result=True, time_limit=60)
+def prune() -> None:
+    """A chore: old searches are forgotten."""
+    sizing_services.prune(now=Now())
 
 
 @shared_task(name="advisor.foresee", ignore_result=True, time_limit=60)

@@ -136,6 +136,8 @@ TICKS = {
     "insights.sample": 5.0,
     "insights.roll_up": 20.0,
     "insights.prune": 3600.0,
+    "advisor.search": 10.0,
+    "advisor.prune": 3600.0,
     "advisor.foresee": 60.0,
     "advisor.settle": 15.0,
     "web.ask_worker": 10.0,
@@ -173,6 +175,7 @@ RATE_LIMITS_PER_MIN = {  # docs/limits.md; 0 is no limit
     "write": env.number("REGATTA_WRITES_PER_MIN", 6_000),
     "upload": env.number("REGATTA_UPLOADS_PER_MIN", 120),
     "new_token": env.number("REGATTA_NEW_TOKENS_PER_MIN", 60),
+    "plan": env.number("REGATTA_PLANS_PER_MIN", 30),
 }
 
 _https = _address.scheme == "https"

@@ -128,7 +128,7 @@ def size_serving(load: Load, offers: Sequence[Offer]) -> Serving:
     """
     if not offers:
         raise BadField("chips", "name at least one chip that may be used")
-    unpriced = tuple(o.chip.name for o in offers if o.usd_per_hour is None and o.own is None)
+    unpriced = tuple(o.chip.name for o in offers if not o.has_price)
     if len(unpriced) == len(offers):
         raise NoPlan(f"price: none is known for {', '.join(unpriced)}; give one per chip and hour")
     misses: list[str] = []
@@ -138,7 +138,7 @@ def size_serving(load: Load, offers: Sequence[Offer]) -> Serving:
         raise NoPlan(f"no replica fits: {nearest}. More max_chips, or narrower numbers, would")
     good = [fleet for fleet in found if _excess(load, fleet) <= 1]
     if not good:
-        raise NoPlan(_nothing_meets(load, min(found, key=lambda fleet: _excess(load, fleet))))
+        raise _nothing_meets(load, min(found, key=lambda fleet: _excess(load, fleet)))
     front = pareto(good, time=lambda f: f.request_s, cost=lambda f: f.usd_per_hour, gain=WORTH)
     return Serving(
         options=tuple(good),
@@ -259,20 +259,23 @@ def _excess(load: Load, fleet: Fleet) -> float:
     )
 
 
-def _nothing_meets(load: Load, near: Fleet) -> str:
+def _nothing_meets(load: Load, near: Fleet) -> NoPlan:
     wanted = {
         "ttft_s": (load.ttft_s, near.ttft_s),
         "itl_s": (load.itl_s, near.itl_s),
         "budget_usd_per_hour": (load.budget_usd_per_hour, near.usd_per_hour),
     }
-    raised = [
-        f"{name} from {limit:g} to {value:.3g}"
+    missed = {
+        name: (limit, value)
         for name, (limit, value) in wanted.items()
         if limit is not None and value > limit
-    ]
-    return (
+    }
+    raised = [f"{name} from {limit:g} to {value:.3g}" for name, (limit, value) in missed.items()]
+    return NoPlan(
         f"nothing meets all targets; nearest is {near.replicas} x {near.tp} {near.chip} in "
         f"{near.quantization}: {near.ttft_s:.3g} s to the first token, {near.itl_s:.3g} s from "
         f"token to token, {near.usd_per_hour:.2f} USD/h. "
-        f"Raise {' and '.join(raised)}, or allow other chips"
+        f"Raise {' and '.join(raised)}, or allow other chips",
+        near=near,
+        lift={name: value for name, (_limit, value) in missed.items()},
     )

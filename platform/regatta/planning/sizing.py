@@ -31,7 +31,17 @@ FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their
 
 
 class NoPlan(ValueError):
-    """Nothing meets the request; the message has the nearest miss and what would make it fit."""
+    """Nothing meets the request; the message has the nearest miss and what would make it fit.
+
+    near: the Option or Fleet that misses by the smallest factor, where anything fits at all.
+    lift: limits that it exceeds, by name, with the value that would do.
+    """
+
+    def __init__(
+        self, message: str, *, near: object = None, lift: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.near, self.lift = near, dict(lift or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +200,7 @@ def chosen(request: Training, offers: Sequence[Offer], found: Sequence[Searched]
         raise NoPlan(_nothing_fits(offers, unpriced, misses))
     in_time = [option for option in every if _meets(request, option)]
     if not in_time:
-        raise NoPlan(_nothing_meets(request, every))
+        raise _nothing_meets(request, every)
     front = pareto(in_time, time=lambda o: o.days, cost=lambda o: o.cost_usd)
     return Sizing(
         options=tuple(in_time),
@@ -317,7 +327,7 @@ def _nothing_fits(
     return f"no plan fits. {nearest.miss}{rest}"
 
 
-def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
+def _nothing_meets(request: Training, found: Sequence[Option]) -> NoPlan:
     """The option that misses by the smallest factor, and what each limit would have to be."""
 
     def excess(option: Option) -> float:
@@ -325,15 +335,19 @@ def _nothing_meets(request: Training, found: Sequence[Option]) -> str:
         return max(late, option.cost_usd / (request.budget_usd or inf))
 
     near = min(found, key=excess)
-    limits = []
+    limits, lift = [], {}
     if request.deadline_days is not None and near.days > request.deadline_days:
+        lift["deadline_days"] = near.days
         limits.append(f"deadline_days from {request.deadline_days:g} to {near.days:.1f}")
     if request.budget_usd is not None and near.cost_usd > request.budget_usd:
+        lift["budget_usd"] = near.cost_usd
         limits.append(f"budget_usd from {request.budget_usd:,.0f} to {near.cost_usd:,.0f}")
-    return (
+    return NoPlan(
         f"nothing is in time and within the budget; nearest is {near.count} {near.chip} "
         f"({near.basis}): {near.days:.1f} days, {near.cost_usd:,.0f} USD. "
-        f"Raise {' and '.join(limits)}, or allow more or other chips"
+        f"Raise {' and '.join(limits)}, or allow more or other chips",
+        near=near,
+        lift=lift,
     )
 
 
