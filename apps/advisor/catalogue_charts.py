@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import floor, log10
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -12,7 +14,7 @@ from regatta.hardware.catalogue import GIB, Chip
 
 _SHOWN_VENDORS = 5  # with a colour of their own; the others share one
 _LARGEST_PX = 26.0
-_LOG = {"type": "log", "tickvals": [10**n * digit for n in range(1, 5) for digit in (1, 2, 5)]}
+_FEW = 10.0  # the ratio of the ends of an axis below which its ticks are closer
 
 
 def landscape(chips: Sequence[Chip]) -> Chart | None:
@@ -41,8 +43,8 @@ def landscape(chips: Sequence[Chip]) -> Chart | None:
         figure={
             "data": [_trace(name, group, most) for name, group in groups],
             "layout": {
-                "xaxis": {"title": {"text": "GB/s"}, **_LOG},
-                "yaxis": {"title": {"text": "TFLOP/s, bf16"}, **_LOG},
+                "xaxis": log_axis("GB/s", [chip.memory_Bps / 1e9 for chip in drawn]),
+                "yaxis": log_axis("TFLOP/s, bf16", [_peak_tflops(chip) for chip in drawn]),
                 "hovermode": "closest",
                 "showlegend": True,
             },
@@ -50,6 +52,16 @@ def landscape(chips: Sequence[Chip]) -> Chart | None:
         columns=[],
         rows=[],
     )
+
+
+def log_axis(title: str, values: Sequence[float]) -> dict[str, Any]:
+    """An axis of powers, with ticks that people read: 1, 2, 5, 10; closer ones over less than a
+    power of ten."""
+    wide = max(values) / min(values) > _FEW
+    digits = (1, 2, 5) if wide else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    low, high = (floor(log10(one)) for one in (min(values), max(values)))
+    ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in digits]
+    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": ",~g"}
 
 
 def _trace(name: str, group: Sequence[Chip], most: float) -> dict[str, object]:

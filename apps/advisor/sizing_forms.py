@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -48,9 +48,8 @@ BEGUN: Mapping[str, Any] = {
     "chips": ["A100-80GB", "H100-80GB", "H200-141GB", "MI300X"],
     "max_chips": "1024",
 }
-_TERMS = {
-    field: Ownership.__dataclass_fields__[field].default for field in Ownership.__slots__[2:]
-}
+_USUAL = Ownership(chip_usd=1.0, chip_w=1.0)  # those two are of the chip
+_TERMS = tuple(one.name for one in fields(Ownership) if not one.name.startswith("chip_"))
 _FORMATS = ("bf16", "fp8")
 _SHARES = frozenset({"infra_share", "support_share", "capital_share", "load"})  # asked in per cent
 
@@ -175,7 +174,9 @@ class SizeForm(ModelForm):
         fit.sort(key=lambda one: (one.price_usd_per_hour is None, one.vendor.lower()))
         self.offer("chips", [(one.name, one.name) for one in fit])
         for name in _TERMS:
-            self.fields[name].widget.attrs["placeholder"] = f"{_shown(name, _TERMS[name]):g}"
+            self.fields[name].widget.attrs["placeholder"] = (
+                f"{_shown(name, getattr(_USUAL, name)):g}"
+            )
 
     @property
     def chip_choices(self) -> list[tuple[Chip, bool]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from math import inf
 from time import perf_counter
@@ -38,7 +38,18 @@ MOST_WAITING = 48  # searches of everybody that may wait; each takes up to half 
 MOST_TRIES = 3  # a search that ends its worker so often is given up
 LEASE = timedelta(seconds=150)  # longer than the task may take
 KEPT = timedelta(days=30)
+NOTHING = Searched()  # of a chip that is not searched for want of a price
+_LATEST = 20  # searches whose time says how long the next one takes
 _RELEASE = 1  # of how a search is computed and kept; another number asks for all of them anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """left_s: until all is done, those that wait before it among it; None where nobody can say."""
+
+    done: int
+    of: int
+    left_s: float | None
 
 
 def wanted(request: Training, offers: Sequence[Offer], *, actor: str) -> list[PlanSearch]:
@@ -67,9 +78,23 @@ def wanted(request: Training, offers: Sequence[Offer], *, actor: str) -> list[Pl
     return [rows[key] for key in keys]
 
 
+def progress(rows: Sequence[PlanSearch]) -> Progress:
+    """How far these searches are, and about how long the rest takes."""
+    waiting = [row.pk for row in rows if row.found is None]
+    if not waiting:
+        return Progress(done=len(rows), of=len(rows), left_s=0.0)
+    before = PlanSearch.objects.filter(found__isnull=True, pk__lte=max(waiting)).count()
+    took = [row.took_s for row in rows if row.took_s is not None]
+    if not took:
+        latest = PlanSearch.objects.exclude(took_s=None).order_by("-pk")[:_LATEST]
+        took = [row.took_s for row in latest if row.took_s is not None]
+    left_s = before * sum(took) / len(took) if took else None
+    return Progress(done=len(rows) - len(waiting), of=len(rows), left_s=left_s)
+
+
 def found(row: PlanSearch) -> Searched:
     """What a search that is done has found."""
-    told = row.found
+    told: dict[str, Any] = row.found or {}
     return Searched(
         best=tuple((count, _ranked(item)) for count, item in told["best"]),
         lack=inf if told["lack"] is None else told["lack"],

@@ -112,6 +112,20 @@ def signed_percent(share: float | None) -> str:
 
 
 @register.filter
+def usd0(amount: float | None) -> str:
+    """Money of a plan: whole dollars, and cents only below ten of them; a dash for None."""
+    if amount is None or amount < 10:
+        return usd(amount)
+    return f"${number_format(round(amount), force_grouping=True)}"
+
+
+@register.simple_tag
+def ms(seconds: float) -> str:
+    """Seconds as milliseconds."""
+    return figure(seconds * 1000)
+
+
+@register.filter
 def variable(name: str) -> str:
     """A secret's name as an environment variable is usually called: `hf-token` is HF_TOKEN."""
     return re.sub(r"^(?=\d)|\W", "_", name, flags=re.ASCII).upper()
