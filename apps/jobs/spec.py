@@ -199,6 +199,13 @@ def _check_numbers(spec: JobSpec) -> None:
 
 def _check_amounts(for_entrypoint: Mapping[str, Any]) -> None:
     """Ray fails over a negative amount, and over one that it would round to nothing."""
+    if len(json.dumps(for_entrypoint)) > DOCUMENT_BYTES:
+        raise Refused(
+            "too_many_resources",
+            _("What the entrypoint asks for has at most %(most)d KiB of JSON.")
+            % {"most": DOCUMENT_BYTES >> 10},
+            pointer="/entrypoint_resources",
+        )
     amounts = [*for_entrypoint.get("resources", {}).items(), *for_entrypoint.items()]
     for name, amount in amounts:
         if name in {"resources", "label_selector"}:

@@ -46,6 +46,24 @@ def test_parts_are_counted():
     assert refusal(f"[{','.join('1' * (MOST_PARTS + 1))}]")[0] == "too_many_parts"
 
 
+@pytest.mark.parametrize("part", ["[],", "{},", '"",', '"\\\\",', '"\\"",', "0,"])
+def test_too_many_parts_are_refused_before_they_are_made(part):
+    body = f"[{part * ((4 << 20) // len(part))}0]".encode()
+    tracemalloc.start()
+    with pytest.raises(Refused, match="at most"):
+        read_json(body)
+    _now, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 6 * len(body)
+
+
+def test_marks_within_texts_are_no_parts():
+    given = {"script": 'print("[,:{\\")\n' * 100_000, "n": [1, {"a": "\\"}]}
+    assert read_json(json.dumps(given).encode()) == given
+    fullest = [{}] * (MOST_PARTS - 1)
+    assert read_json(json.dumps(fullest).encode()) == fullest
+
+
 def test_long_names_above_a_long_list_cost_no_memory_for_each_of_its_parts():
     names = ('{"' + "a" * 80 + '":') * 60
     body = (names + "[" + ",".join("1" * 50_000) + "]" + "}" * 60).encode()

@@ -173,12 +173,19 @@ def _check_once(name: str, files: set[str], folders: set[str]) -> None:
 
 
 def _read_through(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Count what really comes out; the length and checksum of the header must be true."""
+    """Count what really comes out; the length and checksum of the header must be true.
+
+    zipfile gives no more than the header says, whatever follows: it is told of one byte more, and
+    asked for no more at once, for it inflates all that it is asked for.
+    """
+    said = info.file_size
+    info.file_size += 1
     with archive.open(info) as member:
-        if sum(map(len, _chunks(member))) != info.file_size:
+        if sum(map(len, _chunks(member, most=said + 1))) != said:
             raise BadPackage(Flaw.DAMAGED, info.orig_filename)
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(MIB):
+def _chunks(file: IO[bytes], *, most: int) -> Iterator[bytes]:
+    while most and (chunk := file.read(min(MIB, most))):
+        most -= len(chunk)
         yield chunk

@@ -165,6 +165,7 @@ def test_an_id_is_taken_once_and_free_again_after_deletion(ray):
         {"metadata": []},
         {"runtime_env": []},
         {"runtime_env": {"env_vars": {"A": 1}}},
+        {"entrypoint_resources": {f"r{number}": 1 for number in range(10_000)}},
         {"entrypoint_resources": {"x": -1}},
         {"runtime_env": {"working_dir": "gcs://nothing.zip"}},
         {"runtime_env": {"py_modules": ["gcs://nothing.zip"]}},

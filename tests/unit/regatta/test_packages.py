@@ -7,6 +7,7 @@ import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -148,6 +149,33 @@ def test_a_bomb_is_refused_by_its_headers_and_not_read():
 @pytest.mark.parametrize("size_bytes", [999, 1001])
 def test_headers_that_lie_about_the_length_are_found_by_reading(size_bytes):
     assert refused(declaring(size_bytes)) is Flaw.DAMAGED
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_what_follows_the_said_length_is_found_and_not_inflated(monkeypatch, method):
+    packed = a_zip(("zeros", bytes(8 * MIB)), method=method)
+    size = struct.pack("<L", 8 * MIB)
+    said = (
+        packed.replace(size, struct.pack("<L", 1))
+        if method
+        else packed.replace(
+            size + struct.pack("<H", 5), struct.pack("<L", 1) + struct.pack("<H", 5)
+        )
+    )
+    said = said.replace(
+        struct.pack("<L", zlib.crc32(bytes(8 * MIB))), struct.pack("<L", zlib.crc32(b"\0"))
+    )
+    most = 0
+    read = zipfile.ZipExtFile.read
+
+    def watched(self, n=-1):
+        nonlocal most
+        most = max(most, n)
+        return read(self, n)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", watched)
+    assert refused(said) == Flaw.DAMAGED
+    assert most < MIB
 
 
 def test_a_small_file_of_one_letter_is_not_called_a_bomb():
