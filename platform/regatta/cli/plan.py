@@ -10,7 +10,9 @@ import typer
 
 from regatta.cli import plan_search, plan_size
 
-app = typer.Typer(help="Predict, search and size training runs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Predict, search and size training runs.", no_args_is_help=True, rich_markup_mode=None
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

@@ -34,7 +34,7 @@ from regatta.planning.blocks import (
 )
 from regatta.planning.search import Limits, Site, search, site
 from regatta.planning.shapes import BadField, Shape
-from regatta.planning.simulate import play
+from regatta.planning.simulate import MOST_DRAWN, Schedule, play, schedule
 
 MOST_KINDS = 5  # which are divided in 52 ways
 PRECISION = 1e-6  # of a step time when shares are sought
@@ -198,7 +198,7 @@ def _block(shape: Shape, share: Share) -> Block:
     dealt = tuple(
         total // option.dp + (1 if i < total % option.dp else 0) for i in range(option.dp)
     )
-    busiest = ceil(max(dealt) / option.multiple) * option.multiple
+    busiest = _busiest(option, dealt)
     played = play(pipeline(shape, option, busiest, tail))
     return Block(
         option=option,
@@ -208,6 +208,19 @@ def _block(shape: Shape, share: Share) -> Block:
         seconds=block_s(shape, option, busiest, tail),
         simulated_s=after_pipeline_s(option, played.seconds),
     )
+
+
+def _busiest(option: Option, dealt: Sequence[int]) -> int:
+    return ceil(max(dealt) / option.multiple) * option.multiple
+
+
+def block_schedule(shape: Shape, block: Block, most: int = MOST_DRAWN) -> Schedule:
+    """What the stages of a block's busiest pipeline do in a step, for a picture.
+
+    Its stages are those of `block.option.stages` in their order, one per entry of `layers`.
+    """
+    busiest = _busiest(block.option, block.micro_batches)
+    return schedule(pipeline(shape, block.option, busiest, block.tail), most)
 
 
 def _told(

@@ -14,6 +14,8 @@ from math import inf
 
 from regatta.planning.shapes import BadField
 
+MOST_DRAWN = 2000  # operations in one picture: bars that a browser still draws at once
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
@@ -34,6 +36,15 @@ class Pipeline:
     tail: int = 0
     tail_share: float = 1.0
 
+    def size(self, micro_batch: int) -> float:
+        """Its time over that of a whole one."""
+        return self.tail_share if micro_batch >= self.micro_batches - self.tail else 1.0
+
+    def work_s(self, stage: int, micro_batch: int, *, back: bool) -> float:
+        """Seconds of one chunk of it on a stage."""
+        whole = (self.backward_s if back else self.forward_s)[stage]
+        return whole * self.size(micro_batch)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
@@ -46,6 +57,57 @@ class Played:
     busy_s: list[float]
     end_s: list[float]
     starts: list[tuple[int, int, int, bool, float]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One bar of a picture. kind: `forward`, `backward`, or `reduce` (gradients and optimizer, of
+    no micro-batch)."""
+
+    start_s: float
+    end_s: float
+    kind: str
+    micro_batch: int | None
+    chunk: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What each stage does, in order of time. seconds: of the whole step.
+
+    left_out: operations in the middle of the step that are not among `stages`.
+    """
+
+    stages: list[list[Operation]]
+    seconds: float
+    left_out: int
+
+
+def schedule(pipeline: Pipeline, most: int = MOST_DRAWN) -> Schedule:
+    """The played step for a picture: of more than `most` operations, the first and the last.
+
+    Raises: BadField where an interleaved schedule does not come out even.
+    """
+    played = play(pipeline)
+    starts, first = played.starts, most // 2
+    left_out = max(0, len(starts) - most)
+    if left_out:
+        starts = starts[:first] + starts[first + left_out :]
+    stages: list[list[Operation]] = [[] for _ in pipeline.forward_s]
+    for stage, chunk, batch, back, start in starts:
+        stages[stage].append(
+            Operation(
+                start_s=start,
+                end_s=start + pipeline.work_s(stage, batch, back=back),
+                kind="backward" if back else "forward",
+                micro_batch=batch,
+                chunk=chunk,
+            )
+        )
+    for drawn, end_s, reduce_s in zip(stages, played.end_s, pipeline.reduce_s, strict=True):
+        ends = end_s + reduce_s
+        drawn.append(Operation(start_s=end_s, end_s=ends, kind="reduce", micro_batch=None))
+    return Schedule(stages=stages, seconds=played.seconds, left_out=left_out)
 
 
 def order(stage: int, pp: int, vpp: int, micro_batches: int) -> list[tuple[int, int, bool]]:
@@ -91,15 +153,13 @@ def play(pipeline: Pipeline) -> Played:
         del come[key]
         at[stage] += 1
         starts.append((stage, chunk, batch, back, now))
-        work = (pipeline.backward_s if back else pipeline.forward_s)[stage]
-        size = pipeline.tail_share if batch >= m - pipeline.tail else 1.0
-        work *= size
+        work = pipeline.work_s(stage, batch, back=back)
         busy[stage] += work
         ends[stage] = now + work
         target = _next(stage, chunk, back, pp, vpp)
         sent = now + work
         if target and target[0] != stage:
-            sent += size * pipeline.send_s[(stage - 1) % pp if back else stage]
+            sent += pipeline.size(batch) * pipeline.send_s[(stage - 1) % pp if back else stage]
         free[stage] = sent
         heappush(events, (sent, stage))
         if target:

@@ -18,7 +18,7 @@ from regatta.planning.blocks import (
     pipeline_s,
     shared,
 )
-from regatta.planning.mixed import partitions, plan_mixed
+from regatta.planning.mixed import block_schedule, partitions, plan_mixed
 from regatta.planning.search import Limits, NothingFits, search, site
 from regatta.planning.shapes import BadField, from_columns
 from regatta.planning.simulate import Pipeline, play
@@ -67,6 +67,14 @@ def test_closed_form_and_simulator_agree_within_two_percent(found):
     assert found.simulated_s == pytest.approx(found.iteration_s, rel=0.02)
     for block in found.blocks:
         assert block.simulated_s == pytest.approx(block.seconds, rel=0.02)
+
+
+def test_each_block_can_be_drawn(found):
+    for block in found.blocks:
+        drawn = block_schedule(model(), block, most=500)
+        assert len(drawn.stages) == sum(len(stages.layers) for stages in block.option.stages)
+        assert sum(len(stage) for stage in drawn.stages) <= 500 + len(drawn.stages)
+        assert drawn.seconds <= block.simulated_s
 
 
 def test_losses_sum_to_what_is_missing(found):

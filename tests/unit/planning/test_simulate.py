@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise, product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regatta.planning.shapes import BadField
-from regatta.planning.simulate import Pipeline, order, play
+from regatta.planning.simulate import Pipeline, order, play, schedule
 
 TIMES = st.floats(0.1, 10)
 
@@ -79,3 +82,32 @@ def test_every_operation_is_played_once_after_its_input_and_none_beats_the_bound
     assert played.busy_s == pytest.approx(work)
     assert played.seconds >= max(w + r for w, r in zip(work, reduce, strict=True)) - 1e-9
     assert played.seconds >= sum(forward) + sum(backward)
+
+
+def test_a_schedule_for_a_picture_fills_each_stage_without_overlap():
+    drawn = schedule(even(4, 8, 2, send_s=0.1))
+    assert drawn.left_out == 0
+    assert drawn.seconds == play(even(4, 8, 2, send_s=0.1)).seconds
+    for stage in drawn.stages:
+        assert len(stage) == 2 * 8 * 2 + 1
+        assert all(one.end_s <= two.start_s for one, two in pairwise(stage))
+        assert {(op.micro_batch, op.chunk) for op in stage[:-1]} == set(
+            product(range(8), range(2))
+        )
+        assert sum(op.end_s - op.start_s for op in stage) == pytest.approx(8 * 2 * 3)
+        assert stage[-1].kind == "reduce"
+
+
+@pytest.mark.parametrize("most", [1, 7, 100])
+def test_a_long_schedule_is_drawn_at_its_ends(most):
+    drawn = schedule(even(4, 200), most)
+    operations = [op for stage in drawn.stages for op in stage if op.kind != "reduce"]
+    assert len(operations) == most
+    assert drawn.left_out == 2 * 4 * 200 - most
+    assert 100 not in {op.micro_batch for op in operations}
+
+
+def test_the_last_micro_batches_of_a_tail_are_short():
+    drawn = schedule(replace(even(1, 4), tail=2, tail_share=0.5))
+    took = [op.end_s - op.start_s for op in drawn.stages[0] if op.kind == "forward"]
+    assert took == [1, 1, 0.5, 0.5]
