@@ -65,6 +65,12 @@ class Protocol(HttpToolsProtocol):
         if self._due is None and self._is_ours() and (self._in_head or not self._is_answering()):
             self._await_head()
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        # It has the whole head; one that it does not take, as with a body, it leaves lying.
+        if not self.transport.get_protocol().handshake_initiated:  # type: ignore[attr-defined]
+            self.send_400_response("Invalid WebSocket handshake.")
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.flow.write_paused and self in self.connections:

@@ -13,6 +13,8 @@ import uvicorn
 from apps.http import protocol
 from apps.http.protocol import HEAD_BYTES, Protocol
 
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+UPGRADE += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 LARGE_BYTES = 32 << 20  # more than the system takes from a sender that nobody reads
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -170,9 +172,13 @@ def test_half_a_head_does_not_end_the_answer_before_it(hurried):
 def test_an_answer_and_a_websocket_may_take_longer_than_a_head(hurried):
     got, _ = answers_to(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"0 bytes" in got
-    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    got, took_s = answers_to(
-        GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + b"\r\n"
-    )
+    got, took_s = answers_to(GET + UPGRADE + b"\r\n")
     assert got.startswith(b"HTTP/1.1 101")
     assert took_s > 0.4
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_websocket_that_brings_a_body_is_refused_at_once(body):
+    got, took_s = answers_to(GET + UPGRADE + body + b"\r\n")
+    assert got.startswith(b"HTTP/1.1 400")
+    assert took_s < 10
