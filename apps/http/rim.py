@@ -25,6 +25,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 STRANGER_BYTES = 64 << 10  # a sign-in and any other form for everybody is smaller
 BODY_BYTES = 9 << 20  # a little more than DATA_UPLOAD_MAX_MEMORY_SIZE, whose answer is nicer
 UPLOAD_BYTES = 513 << 20  # a package and the form around it
+LARGE_BYTES = 1 << 20  # up to here a body is read however many are
+ALL_BYTES = 8 << 30  # of the bodies of all requests of this process, which lie on its disk
 PIECE_S = 20.0  # between two pieces of a body
 SLOWEST_BYTES_S = 500.0  # of a body as a whole
 _UPLOADS = re.compile(
@@ -61,12 +63,16 @@ def bounded(app: App, *, knows: Callable[[Message], Awaitable[bool]]) -> App:
         except _Refusal as refusal:
             if not told:
                 await _send_answer(send, refusal.answer)
+        finally:
+            body.let_go()
 
     return bounded_app
 
 
 class _Body:
     """What comes with one request. Raises: _Refusal."""
+
+    _held_bytes = 0  # of all that are being read or answered
 
     def __init__(
         self, scope: Message, receive: Receive, knows: Callable[[Message], Awaitable[bool]]
@@ -98,10 +104,21 @@ class _Body:
         except TimeoutError as error:
             said = "The body of the request did not come on."
             raise _Refusal(problems.problem("too_slow", said, status=408)) from error
-        self._came += len(message.get("body", b""))
+        piece = len(message.get("body", b""))
+        self._came += piece
+        _Body._held_bytes += piece
+        if self._came > LARGE_BYTES and _Body._held_bytes > ALL_BYTES:
+            said = _("Many ask for this at the same moment; try again in a few seconds.")
+            after = {"Retry-After": "10"}
+            raise _Refusal(problems.problem("busy", said, status=503, headers=after))
         self._is_all = not message.get("more_body", False)
         await self.admit(self._came)
         return message
+
+    def let_go(self) -> None:
+        """Once it is answered."""
+        _Body._held_bytes -= self._came
+        self._came = 0
 
 
 def sane_address(

@@ -108,3 +108,13 @@ def test_what_comes_after_a_body_may_take_its_time(monkeypatch):
     scope = {"type": "http", "path": "/", "headers": []}
     asyncio.run(bounded(app, knows=knows)(scope, receive, send))
     assert sent == [200]
+
+
+def test_all_large_bodies_together_have_an_end_and_small_ones_pass(monkeypatch):
+    monkeypatch.setattr(rim, "ALL_BYTES", 4 << 20)
+    monkeypatch.setattr(rim._Body, "_held_bytes", 3 << 20)
+    assert answer_to("/api/v1/packages", [MIB] * 3) == (503, 2)
+    assert answer_to("/api/v1/jobs", [MIB]) == (200, 1)
+    assert rim._Body._held_bytes == 3 << 20, "what was answered is let go"
+    monkeypatch.setattr(rim._Body, "_held_bytes", 0)
+    assert answer_to("/api/v1/packages", [MIB] * 4) == (200, 4)
