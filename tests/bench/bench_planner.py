@@ -12,6 +12,7 @@ LIMITS = {
     ("time", "all", "median"): 6,
     ("time", "all", "p90"): 20,
     ("time", "research sources", "mean"): 6,
+    ("time", "mixed chips", "mean"): 10,
     ("memory", "all", "mean"): 8,
     ("regret", "all", "mean"): 3,
     ("held out", "mean of 5 halves", "mean"): 10,

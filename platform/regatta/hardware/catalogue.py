@@ -32,7 +32,7 @@ REQUIRED = (
     *("memory_gib", "memory_GBps", "intra_GBps", "inter_GBps"),
     *("domain_chips", "chips_per_node", "mtbf_h"),
 )
-OPTIONAL = ("tdp_w", "price_usd_per_hour", "purchase_usd")
+OPTIONAL = ("host_GBps", "tdp_w", "price_usd_per_hour", "purchase_usd")
 FIGURES = frozenset({*REQUIRED, *OPTIONAL, *PEAKS.values(), *MEASURED.values()})
 
 
@@ -61,6 +61,8 @@ class Chip:
     memory_bytes: what a program can allocate of; memory_Bps: its bandwidth.
     peak_flops: dense, by number format; measured_flops: the best large GEMM anyone published.
     intra_Bps: one way, all links of the chip together, among the domain_chips of the fast domain.
+    host_Bps: what the chips of a node share through the host's memory where none reaches another
+    by itself (no peer-to-peer), else None.
     inter_Bps: one way, this chip's share of the network between nodes.
     mtbf_h: hours of one chip per interruption of a job that holds it.
     figures: everything above as it stands in the file, with year, quality and source.
@@ -74,6 +76,7 @@ class Chip:
     peak_flops: Mapping[str, float]
     measured_flops: Mapping[str, float]
     intra_Bps: float
+    host_Bps: float | None
     domain_chips: int
     chips_per_node: int
     inter_Bps: float
@@ -207,8 +210,8 @@ def _chip(row: Mapping[str, str], figures: Mapping[str, Figure]) -> Chip:
     if missing := [name for name in REQUIRED if name not in figures]:
         raise ValueError(f"{row['chip']}: without {', '.join(missing)}")
 
-    def optional(name: str) -> float | None:
-        return figures[name].value if name in figures else None
+    def optional(name: str, unit: float = 1.0) -> float | None:
+        return figures[name].value * unit if name in figures else None
 
     def flops(names: Mapping[str, str]) -> Mapping[str, float]:
         return MappingProxyType(
@@ -224,6 +227,7 @@ def _chip(row: Mapping[str, str], figures: Mapping[str, Figure]) -> Chip:
         peak_flops=flops(PEAKS),
         measured_flops=flops(MEASURED),
         intra_Bps=figures["intra_GBps"].value * 1e9,
+        host_Bps=optional("host_GBps", 1e9),
         domain_chips=int(figures["domain_chips"].value),
         chips_per_node=int(figures["chips_per_node"].value),
         inter_Bps=figures["inter_GBps"].value * 1e9,

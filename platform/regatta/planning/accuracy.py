@@ -47,7 +47,7 @@ class Table:
 
 
 def readable(rows: Rows) -> Table:
-    """The rows that describe a run on one kind of chip completely."""
+    """The rows that describe a run completely."""
     good = []
     for row in rows:
         try:

@@ -42,7 +42,8 @@ class Calibration:
     """constants: name to its prior, widths and meaning. factors: level key to name to factor.
 
     generations: name to chips. stacks: what the code of a software says, with where: whether it
-    fuses attention, computes in 32 bits unless told otherwise, and constants instead of priors.
+    fuses attention (`fused`), repeats products in selective recomputation (`selective_products`),
+    computes in 32 bits unless told otherwise (`fp32`), and constants instead of priors.
     """
 
     constants: Mapping[str, Mapping[str, Any]]
@@ -72,13 +73,16 @@ def constants(
         for name, factor in calibration.factors.get(key, {}).items():
             logs[name] += math.log(factor)
     values = {n: prior(n, stack, calibration) * math.exp(log) for n, log in logs.items()}
-    return Constants(**values, fused_attention=fused(stack, release, calibration))
+    return Constants(**values, **ways(stack, release, calibration))
 
 
-def fused(stack: str, release: str, calibration: Calibration) -> float:
-    """1 where the software fuses attention: since 2023 all but a few stacks."""
+def ways(stack: str, release: str, calibration: Calibration) -> dict[str, float]:
+    """What the software does, 0 or 1: attention is fused since 2023 in all but a few."""
     known = calibration.stacks.get(stack, {})
-    return float(year(release) >= FUSED_SINCE and known.get("fused", True))
+    return {
+        "fused_attention": float(year(release) >= FUSED_SINCE and known.get("fused", True)),
+        "selective_products": float(known.get("selective_products", False)),
+    }
 
 
 def prior(name: str, stack: str, calibration: Calibration) -> float:
@@ -142,13 +146,14 @@ def fit(
     moved = [i for i, name in enumerate(names) if start.constants[name]["of"] == of]
     columns, precision, design = _design(replace(start, factors={}), samples, of)
     priors = np.log([[prior(name, s.stack, start) for s in samples] for name in names])
-    is_fused = np.array([fused(s.stack, s.release, start) for s in samples])
+    does = [ways(s.stack, s.release, start) for s in samples]
+    done = {name: np.array([way[name] for way in does]) for name in does[0]}
     target = np.log([s.measured for s in samples])
     weight = np.array([s.weight for s in samples])
 
     def errors(logs: Matrix) -> Matrix:
         values = dict(zip(names, np.exp(logs), strict=True))
-        return (np.log(predict(Constants(**values, fused_attention=is_fused))) - target) / NOISE
+        return (np.log(predict(Constants(**values, **done))) - target) / NOISE
 
     def spread(theta: Matrix) -> Matrix:
         return np.array([priors[i] + d @ theta for i, d in enumerate(design)])

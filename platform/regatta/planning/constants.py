@@ -12,7 +12,11 @@ from regatta.planning.shapes import Real
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constants:
-    """Factors of physical terms. fused_attention: 1 where the software fuses attention."""
+    """Factors of physical terms. fused_attention: 1 where the software fuses attention.
+
+    selective_products: 1 where its selective recomputation repeats half of the products, not the
+    core of attention.
+    """
 
     gemm_16: Real
     gemm_8: Real
@@ -49,9 +53,12 @@ class Constants:
     step_s: Real
     gradient_copies: Real
     optimizer_copies: Real
+    context_gib: Real
     framework_share: Real
     fragmentation: Real
     activation_share: Real
+    selective_share: Real
     matrix_copies: Real
     logit_bytes: Real
     fused_attention: Real
+    selective_products: Real = 0.0

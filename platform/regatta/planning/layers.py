@@ -66,7 +66,9 @@ def layer_times(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Lay
     back = 2.0 - np.asarray(plan.frozen)
     full = np.asarray(plan.recompute) == plans.FULL
     selective = np.asarray(plan.recompute) == plans.SELECTIVE
-    again = np.where(full, linear + experts + core + small, np.where(selective, core, 0.0))
+    products = (linear + experts) / 2 + small
+    some = np.where(np.asarray(k.selective_products) > 0, products, core)
+    again = np.where(full, linear + experts + core + small, np.where(selective, some, 0.0))
     tensor = _tensor_comm(shape, plan, machine, k) * np.where(full, 1.5, 1.0)
     expert_comm = _expert_comm(shape, plan, machine, k) * np.where(full, 1.5, 1.0)
     context = _context_comm(shape, plan, machine, k, core + core_back)

@@ -20,6 +20,7 @@ class Machine:
     to reach, or TYPICAL_REACH of the peak where nobody measured.
 
     domain_chips: how many chips share the fast links of intra_Bps (a node, or a rack).
+    host_Bps: what they share where none reaches another but through the host; else infinite.
     Where a chip has no fp8 or fp4 unit, its peak is that of the next wider type it has.
     """
 
@@ -31,6 +32,7 @@ class Machine:
     reach_8_flops: Real
     reach_4_flops: Real
     intra_Bps: Real
+    host_Bps: Real
     domain_chips: Real
     inter_Bps: Real
 
@@ -58,6 +60,7 @@ def machine(
         reach_8_flops=reach_8,
         reach_4_flops=TYPICAL_REACH * peaks["fp4"] if "fp4" in peaks else reach_8,
         intra_Bps=chip.intra_Bps,
+        host_Bps=chip.host_Bps or np.inf,
         domain_chips=float(chip.domain_chips if rack else chips_per_node or chip.domain_chips),
         inter_Bps=network_Bps or chip.inter_Bps,
     )
@@ -68,7 +71,10 @@ def link_Bps(machine: Machine, span: Real, intra_Bps: Real, inter_Bps: Real, bes
 
     Inside a domain that of its links. Beyond it, every member in one domain brings its own
     network port: `beside` members of the group stand in one domain and their ports add up, never
-    above the inner links. Source: NCCL's rings over all ports of a node (Jeaugey 2019).
+    above the inner links. Through a host's memory, all chips of the ring share one path.
+    Source: NCCL's rings over all ports of a node (Jeaugey 2019).
     """
+    shared = np.minimum(1.0, machine.host_Bps / machine.intra_Bps / np.maximum(span, 1.0))
+    intra_Bps = intra_Bps * shared
     ports = inter_Bps * np.maximum(1.0, beside)
     return np.where(span <= machine.domain_chips, intra_Bps, np.minimum(intra_Bps, ports))

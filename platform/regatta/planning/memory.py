@@ -19,6 +19,7 @@ from regatta.planning.plans import Plan
 from regatta.planning.shapes import Real, Shape, attended_tokens, moe_layers
 
 ADAM_BYTES = 12.0  # master weight and two moments in 32 bits; 32-bit weights are their master
+GIB = 2.0**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def peak(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Memory:
         * np.where(on_last & ~alone, 1.0, flying)
         + once,
         "logits": np.where(on_last | alone, logits, 0.0),
-        "framework": k.framework_share * machine.memory_bytes,
+        "framework": GIB * k.context_gib + k.framework_share * machine.memory_bytes,
     }
     slack = k.fragmentation * (sum(must.values()) - must["framework"])
     parts: dict[str, Real] = {**must, "fragmentation": slack}
@@ -120,6 +121,7 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     small = k.activation_share * (attention + around + ffn)
     full = np.asarray(plan.recompute) == plans.FULL
     none = np.asarray(plan.recompute) == plans.NONE
-    kept = np.where(full, width * whole * h, small + np.where(none, matrices, 0.0))
+    selected = np.where(none, small + matrices, k.selective_share * small)
+    kept = np.where(full, width * whole * h, selected)
     once = np.where(full, small + matrices, np.where(none, 0.0, matrices))
     return once, kept

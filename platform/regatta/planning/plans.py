@@ -13,7 +13,7 @@ from regatta.planning.shapes import BadField, Real, Shape, count, number
 DTYPES = ("fp32", "fp16", "bf16", "fp8", "mxfp8", "fp4")
 FP32, FP16, BF16, FP8, MXFP8, FP4 = (float(code) for code in range(len(DTYPES)))
 RECOMPUTE = ("none", "selective", "full")
-SEQUENCE_PARALLEL = ("", "megatron-core")  # stacks whose recipes have it on; "" means the newest
+SEQUENCE_PARALLEL = ("", "megatron-core", "maxtext", "torchtitan")  # on by recipe; "" is the first
 NONE, SELECTIVE, FULL = (float(code) for code in range(len(RECOMPUTE)))
 
 

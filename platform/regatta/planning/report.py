@@ -99,28 +99,22 @@ def worst(table: Table, constants: Calibration, count: int = 10) -> Iterator[Rec
     measured = accuracy.measured_s(timed)
     errors = accuracy.errors(timed, np.asarray(predicted.iteration_s), measured)
     members = defaultdict(list)
-    alike: dict[tuple[str, str, bool], set[str]] = defaultdict(set)
     for i, row in enumerate(timed.rows):
         members[row["config_id"]].append(i)
-        alike[_kind_of_run(row)].add(row["config_id"])
+    held = np.asarray(predicted.peak_bytes) / [run.machine.memory_bytes for run in timed.runs]
     for config in sorted(errors, key=lambda config: -abs(errors[config]))[:count]:
         at = members[config]
         row, spread = timed.rows[at[0]], measured[at].max() / measured[at].min() - 1
-        total = np.asarray(predicted.iteration_s)[at[0]]
-        parts = {
-            name: float(np.asarray(part)[at[0]] / total)
-            for name, part in predicted.breakdown.items()
-        }
-        largest = sorted(parts, key=lambda name: -parts[name])[:2]
-        shares = " and ".join(f"{100 * parts[name]:.0f} % {name}" for name in largest)
-        few = len(alike[_kind_of_run(row)])
-        reason = [f"predicted as {shares}"]
-        if row["quality"]:
-            reason.append(row["quality"])
-        if spread > 0.1:
-            reason.append(f"repeats differ by {100 * spread:.0f} %")
-        if few < 10:
-            reason.append(f"{few} such configurations of this software on this chip")
+        reason = [
+            *_beside(row, timed.rows, errors),
+            *_unsaid(row),
+            *([row["quality"]] if row["quality"] else []),
+            *([f"repeats differ by {100 * spread:.0f} %"] if spread > 0.1 else []),
+            *([f"memory {100 * held[at[0]]:.0f} % full"] if held[at[0]] > CROWDED else []),
+        ]
+        if not reason:
+            shares = {name: np.asarray(part)[at[0]] for name, part in predicted.breakdown.items()}
+            reason = [f"most of it is {max(shares, key=lambda name: float(shares[name]))}"]
         yield {
             "what": "worst",
             "of": config,
@@ -131,13 +125,55 @@ def worst(table: Table, constants: Calibration, count: int = 10) -> Iterator[Rec
         }
 
 
-def _kind_of_run(row: Mapping[str, str]) -> tuple[str, str, bool]:
-    return row["gpu"], row["stack"], bool(row["experts"])
+def _beside(
+    row: Mapping[str, str], rows: Sequence[Mapping[str, str]], errors: Mapping[str, float]
+) -> Iterator[str]:
+    """The configuration of its group that differs least and is predicted well.
+
+    What differs between the two has an effect on the measurement that the formulas do not have.
+    """
+    alike = {
+        other["config_id"]: other
+        for other in rows
+        if other["group"] == row["group"]
+        and abs(errors[other["config_id"]]) < min(0.1, abs(errors[row["config_id"]]) / 2)
+    }
+    apart = {
+        config: [name for name in VARIED if other[name] != row[name]]
+        for config, other in alike.items()
+    }
+    if not apart:
+        yield "nothing like it in the table is predicted well"
+        return
+    nearest = min(apart, key=lambda config: (len(apart[config]), abs(errors[config]), config))
+    other = alike[nearest]
+    changes = ", ".join(
+        f"{name} {other[name] or 'unsaid'} → {row[name] or 'unsaid'}" for name in apart[nearest]
+    )
+    times = f"{float(other['iter_time_s']):.4g} s → {float(row['iter_time_s']):.4g} s"
+    yield f"beside {nearest}, within {100 * abs(errors[nearest]):.0f} %: {changes}: {times}"
+
+
+def _unsaid(row: Mapping[str, str]) -> Iterator[str]:
+    """What of the run its source does not say."""
+    if row["recompute"].split(" ")[0] not in runs.STATED:
+        yield "what is recomputed is not said"
+    several = float(row["n_gpus"]) > float(row["gpus_per_node"] or 8)
+    if several and not row["inter_net_GBps_per_gpu"]:
+        yield "the network is not said"
+
+
+VARIED = (  # columns that a group varies
+    *("n_gpus", "tp", "pp", "vpp", "dp", "cp", "ep", "micro_batch", "global_batch", "grad_accum"),
+    *("layers", "hidden", "heads", "seq_len", "sequence_parallel", "zero_note", "recompute"),
+    *("dtype", "stack_release"),
+)
+CROWDED = 0.95  # of a chip's memory: there the allocator frees and asks again within a step
 
 
 def _groups(table: Table) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Names to report apart, each with the label of every configuration."""
-    for kind in ("research", "kind", "source", "gpu"):
+    for kind in ("research", "mixed", "kind", "source", "gpu"):
         labels = {row["config_id"]: _label(kind, row) for row in table.rows}
         for name in sorted(set(labels.values()) - {""}):
             yield name, labels
@@ -146,6 +182,8 @@ def _groups(table: Table) -> Iterator[tuple[str, Mapping[str, str]]]:
 def _label(kind: str, row: Mapping[str, str]) -> str:
     if kind == "research":
         return "research sources" if row["source"] in CLEAN else ""
+    if kind == "mixed":
+        return "mixed chips" if "+" in row["gpu"] else ""
     if kind == "kind":
         low = any(word in row["dtype"].lower() for word in ("fp8", "fp4"))
         name = "mixture of experts" if row["experts"] else "dense"
@@ -184,4 +222,4 @@ kind of chip from that source was seen in the fit.
 
 What rows leave open is settled in one way for all: an empty network is the chip's usual one, an
 empty recomputation is none where that fits and full where not (for memory), an empty release is
-the newest. Runs on mixed chips are judged apart."""
+the newest. A run on mixed chips goes at the pace of the kind that would be slowest alone."""

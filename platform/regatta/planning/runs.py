@@ -31,9 +31,18 @@ OPTIONAL = (
     *("kv_heads", "head_dim", "gated_ffn", "experts", "top_k", "moe_ffn_hidden"),
     *("shared_experts", "params_B", "tp", "pp", "vpp", "dp", "cp", "ep", "etp"),
     *("sequence_parallel", "zero_stage", "zero_note", "recompute", "dtype", "task"),
-    *("grad_accum", "gpus_per_node", "inter_net_GBps_per_gpu", "stack", "stack_release"),
+    *(
+        "grad_accum",
+        "gpus_per_node",
+        "inter_node_net",
+        "inter_net_GBps_per_gpu",
+        "stack",
+        "stack_release",
+    ),
 )
 NOT_READ = "(not read)"  # ends what a table assumes and no source says
+FAST = ("ib", "infiniband", "connectx", "roce", "rdma", "slingshot", "gb", "gbit")
+ETHERNET_GBPS = 0.125  # of a port that nobody says to be faster than 1 Gb/s
 STATED = ("none", "full", "selective")  # other words leave open what is recomputed
 
 
@@ -47,7 +56,10 @@ class MissingColumns(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One row: what was trained, how, on what. open_recompute: 1 where the row does not say."""
+    """One row: what was trained, how, on what. open_recompute: 1 where the row does not say.
+
+    chip, machine: of the kind that sets the pace, where a cluster has several.
+    """
 
     shape: Shape
     plan: Plan
@@ -98,25 +110,58 @@ def read(row: Mapping[str, str]) -> Run:
     stack, dtype = ((row.get(name) or "").strip() for name in ("stack", "dtype"))
     known = calibration.shipped().stacks.get(stack, {})
     if known.get("fp32") and (not dtype or NOT_READ in dtype):
-        plan = replace(plan, dtype=plans.FP32)
-    try:
-        chip = find((row.get("gpu") or "").strip())
-        node = number(row, "gpus_per_node", default=0) or None
-        network = number(row, "inter_net_GBps_per_gpu", default=0) * 1e9 or None
-        here = machine(chip, chips_per_node=node, network_Bps=network)
-    except (UnknownChip, NoPeak) as error:
-        raise BadField("gpu", str(error)) from None
+        plan = replace(plan, dtype=plans.FP32, grad_bytes=4.0)
+    release = (row.get("stack_release") or "").strip()
+    chip, here = _slowest(row, shape, plan, stack, release)
     words = (row.get("recompute") or "").lower().split()
     stated = (len(words) == 1 and words[0] in STATED) or words[:1] == ["full"]
     return Run(
         shape=shape,
         plan=plan,
         machine=here,
-        chip=chip.name,
+        chip=chip,
         stack=stack,
-        release=(row.get("stack_release") or "").strip(),
+        release=release,
         open_recompute=float(not stated),
     )
+
+
+def _slowest(
+    row: Mapping[str, str], shape: Shape, plan: Plan, stack: str, release: str
+) -> tuple[str, Machine]:
+    """The chip that sets the pace, and its machine with the least memory of any kind there is.
+
+    `A+B` in the column of the chip is a cluster of both: each of its nodes has one kind, so none
+    spans more chips than a kind has. Every micro-batch and every sum of gradients then waits for
+    the kind that would be slowest alone; with many micro-batches nothing else counts.
+    """
+    names = [name.strip() for name in (row.get("gpu") or "").split("+")]
+    node = number(row, "gpus_per_node", default=0)
+    network = number(row, "inter_net_GBps_per_gpu", default=_said_GBps(row, node)) * 1e9
+    if len(names) > 1:
+        node = min(node or np.inf, number(row, "n_gpus") // len(names))
+    try:
+        kinds = {
+            chip.name: machine(chip, chips_per_node=node or None, network_Bps=network or None)
+            for chip in map(find, names)
+        }
+    except (UnknownChip, NoPeak) as error:
+        raise BadField("gpu", str(error)) from None
+
+    def alone_s(chip: str) -> float:
+        k = calibration.constants(chip, stack, release)
+        return float(step.step(shape, plan, kinds[chip], k).iteration_s)
+
+    slowest = max(kinds, key=alone_s) if len(kinds) > 1 else next(iter(kinds))
+    least = min(float(kind.memory_bytes) for kind in kinds.values())
+    return slowest, replace(kinds[slowest], memory_bytes=least)
+
+
+def _said_GBps(row: Mapping[str, str], node: float) -> float:
+    """Of one chip, where a network is called Ethernet and nothing more: one port of a node."""
+    words = (row.get("inter_node_net") or "").lower()
+    plain = "ethernet" in words and not any(word in words for word in FAST)
+    return ETHERNET_GBPS / (node or 8) if plain else 0.0
 
 
 def predict(runs: Sequence[Run], constants: Calibration | None = None) -> Predicted:

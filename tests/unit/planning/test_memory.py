@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 
 from regatta.hardware.catalogue import find
 from regatta.planning import calibration, memory, plans
+from regatta.planning.layers import layer_times
 from regatta.planning.machines import machine
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import Shape
 
+SHIPPED = calibration.shipped()
 K = calibration.constants("A100-80GB", "megatron-core", "2025-02")
 PLAIN = replace(
     K,
     **{"activation_share": 1.0, "gradient_copies": 1.0, "optimizer_copies": 1.0},
-    **{"matrix_copies": 2.5, "fused_attention": 0.0},
+    **{"matrix_copies": 2.5, "selective_share": 1.0, "fused_attention": 0.0},
 )
 A100 = machine(find("A100-80GB"))
 S, B, H, A = 2048.0, 1.0, 12288.0, 96.0
@@ -54,6 +56,18 @@ def test_selective_recomputation_drops_the_score_matrices():
     plan = replace(PLAN, sequence_parallel=1.0, recompute=plans.SELECTIVE)
     _, kept = memory.layer_activations(GPT3, plan, PLAIN)
     assert float(kept) == pytest.approx(34 * S * B * H / 8, rel=1e-3), "equation 5"
+
+
+def test_selective_recomputation_of_products_keeps_half_and_takes_longer_than_that_of_scores():
+    titan = calibration.constants("H100-80GB", "torchtitan", "2025", replace(SHIPPED, factors={}))
+    plan, scores = replace(PLAN, recompute=plans.SELECTIVE), replace(titan, selective_share=1.0)
+    kept, more = (float(memory.layer_activations(GPT3, plan, k)[1]) for k in (titan, scores))
+    assert kept == pytest.approx(more / 2)
+    again, once = (
+        float(layer_times(GPT3, plan, A100, k).recompute_s)
+        for k in (titan, replace(titan, selective_products=0.0))
+    )
+    assert again > once
 
 
 def test_full_recomputation_keeps_a_layers_input():

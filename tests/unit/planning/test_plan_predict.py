@@ -103,6 +103,36 @@ def test_a_number_format_that_nobody_read_is_the_usual_one_of_the_software():
     assert unread["memory_gib"]["weights"] == 2 * stated["memory_gib"]["weights"]
 
 
+def test_mixed_chips_go_at_the_pace_of_the_slowest_with_the_memory_of_the_smallest():
+    row = {**good(1)[0], "gpus_per_node": "8", "tp": "8", "dp": ""}
+    old, new, both = (
+        json.loads(call(table([{**row, "gpu": gpu}]), "--json").stdout)
+        for gpu in ("A100-40GB", "H100-80GB", "H100-80GB+A100-40GB")
+    )
+    assert both["iteration_s"] == pytest.approx(old["iteration_s"])
+    assert old["iteration_s"] > new["iteration_s"]
+    assert both["fits"] <= old["fits"]
+
+
+def test_an_unknown_kind_among_several_is_named():
+    line = json.loads(
+        call(
+            table([{**good(1)[0], "gpu": "H100-80GB+X1"}, *good(1)]), "--json"
+        ).stdout.splitlines()[0]
+    )
+    assert line["field"] == "gpu"
+    assert "X1" in line["error"]
+
+
+def test_plain_ethernet_is_slow_and_a_named_fast_network_is_not():
+    row = {**good(1)[0], "inter_net_GBps_per_gpu": ""}
+    plain, fast, unsaid = (
+        json.loads(call(table([{**row, "inter_node_net": name}]), "--json").stdout)["iteration_s"]
+        for name in ("campus Ethernet", "ConnectX IB/Ethernet", "")
+    )
+    assert plain > fast == unsaid
+
+
 def test_a_person_reads_a_sentence():
     line = call(table(good(1))).stdout
     assert line.startswith(f"{good(1)[0]['id']}: ")
