@@ -380,13 +380,10 @@ def _splits(
 ) -> Iterator[_Split]:
     """All splits over dp, a tp for each kind, micro-batch and recomputation."""
     common = reduce(gcd, (at.count for at in kinds))
-    fix = limits.fix
     choices = [
         [d for d in divisors(at.count) if d <= at.machine.domain_chips and shape.heads % d == 0]
         for at in kinds
     ]
-    again = sorted(fix.get("recompute", (plans.NONE, plans.SELECTIVE, plans.FULL)))
-    micros = [m for m in MICRO_BATCHES if m in fix.get("micro_batch", (m,))]
 
     @cache
     def timed(i: int, dp: int, tp: int, micro: int, recompute: float) -> tuple[Stages, float]:
@@ -398,15 +395,15 @@ def _splits(
         return stages, float(layers.total(stages.times))
 
     for dp, tps in product(divisors(common), product(*choices)):
-        if not {dp} <= set(fix.get("dp", {dp})) or not set(tps) <= set(fix.get("tp", tps)):
-            continue
         if any(at.count % (dp * tp) for at, tp in zip(kinds, tps, strict=True)):
             continue
         counts = [at.count // (dp * tp) for at, tp in zip(kinds, tps, strict=True)]
         if sum(counts) > shape.layers:
             continue
-        for micro, recompute in product(micros, again):
+        for micro, recompute in product(MICRO_BATCHES, (plans.NONE, plans.SELECTIVE, plans.FULL)):
             members = [timed(i, dp, tp, micro, recompute) for i, tp in enumerate(tps)]
+            if not all(_is_fixed(stages.plan, sum(counts), limits) for stages, _ in members):
+                continue
             speed = sum(n / each_s for n, (_, each_s) in zip(counts, members, strict=True))
             rounds = max(1.0, share / (dp * micro)) + sum(counts) - 1
             yield _Split(
@@ -414,6 +411,12 @@ def _splits(
                 counts=counts,
                 bound_s=float(shape.layers) / speed * rounds,
             )
+
+
+def _is_fixed(plan: Plan, pp: int, limits: Limits) -> bool:
+    """Whether a part of a pipeline of so many stages has the values that are fixed."""
+    whole = replace(plan, pp=float(pp))
+    return all(getattr(whole, name) in values for name, values in limits.fix.items())
 
 
 def _plan(shape: Shape, dp: int, tp: int, micro: int, recompute: float, limits: Limits) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -154,6 +155,23 @@ def test_a_model_that_fits_no_kind_alone_is_put_over_both():
     found = plan_mixed(big, cluster(A800=16, H800=16), 64)
     assert [len(block.option.stages) for block in found.blocks] == [2]
     assert found.efficiency is None
+
+
+@pytest.mark.parametrize(
+    "fix", [{"pp": [1]}, {"zero_stage": [0]}, {"micro_batch": [2]}, {"cp": [1], "recompute": [2]}]
+)
+def test_what_is_fixed_holds_in_every_block(fix):
+    found = plan_mixed(model(), cluster(H800=8, H20_96GB=12), 60, Limits(fix=fix))
+    for block in found.blocks:
+        for stages in block.option.stages:
+            plan = replace(stages.plan, pp=float(len(stages.layers)))
+            assert all(getattr(plan, name) in values for name, values in fix.items())
+        assert block.tail.ranks == 1 or "cp" not in fix
+
+
+def test_fixed_values_that_no_kind_can_have_are_refused():
+    with pytest.raises(BadField, match="recompute: no plan of 16 chips has these values"):
+        plan_mixed(model(), cluster(A800=16, H800=16), 64, Limits(fix={"recompute": [9]}))
 
 
 def test_what_fits_nowhere_is_refused_with_the_nearest_miss():
