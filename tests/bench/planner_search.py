@@ -99,8 +99,7 @@ def _published() -> None:
         try:
             run = runs.read(row)
         except BadField as error:
-            kinds = "several kinds of chips" if "+" in row["gpu"] else str(error)
-            unread[kinds] += 1
+            unread[str(error)] += 1
             continue
         at = _with_room(run, _site_of(run))
         beyond += at.machine is not run.machine
@@ -136,8 +135,9 @@ def _with_room(run: runs.Run, at: Site) -> Site:
     held = memory.peak(run.shape, run.plan, at.machine, at.constants)
     if held.fits:
         return at
-    own = float(held.total_bytes) - float(held.breakdown["framework"])
-    enough = own / (1 - float(at.constants.framework_share)) * (1 + 1e-9)
+    share = float(at.constants.framework_share)  # of the memory itself
+    own = float(held.total_bytes) - share * float(at.machine.memory_bytes)
+    enough = own / (1 - share) * (1 + 1e-9)
     return replace(at, machine=replace(at.machine, memory_bytes=enough))
 
 

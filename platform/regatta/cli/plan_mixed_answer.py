@@ -88,5 +88,8 @@ def _sentences(found: Mixed) -> str:
                 f"pp {len(stages.layers)} dp {plan.dp:g} cp {plan.cp:g} "
                 f"micro_batch {plan.micro_batch:g}, layers {stages.layers}"
             )
+        if block.tail.rounds:
+            spread = f"each over {block.tail.ranks} replicas" if block.tail.ranks > 1 else "alone"
+            lines.append(f"    {block.tail.sequences} of them at the end, {spread}")
     lines += [f"lost {part:.1%}: {LOSSES[name]}" for name, part in found.losses.items()]
     return "\n".join(lines)
