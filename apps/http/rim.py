@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -29,6 +30,7 @@ LARGE_BYTES = 1 << 20  # up to here a body is read however many are
 ALL_BYTES = 8 << 30  # of the bodies of all requests of this process, which lie on its disk
 PIECE_S = 20.0  # between two pieces of a body
 SLOWEST_BYTES_S = 500.0  # of a body as a whole
+LINGER_S = 2.0  # in which the rest of a refused body is thrown away
 _UPLOADS = re.compile(
     r"/api/v1/packages|(/api/v1/clusters/[0-9]+/ray)?/api/packages/[^/]+/[^/]+|/t/[^/]+/jobs/new/"
 )
@@ -62,7 +64,7 @@ def bounded(app: App, *, knows: Callable[[Message], Awaitable[bool]]) -> App:
             await app(scope, body.receive, telling)
         except _Refusal as refusal:
             if not told:
-                await _send_answer(send, refusal.answer)
+                await _send_answer(send, refusal.answer, meanwhile=body.throw_away)
         finally:
             body.let_go()
 
@@ -115,6 +117,13 @@ class _Body:
         await self.admit(self._came)
         return message
 
+    async def throw_away(self) -> None:
+        """Read on for a while: who sends all before it reads would find its connection reset."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._is_all:
+                    self._is_all = not (await self._receive()).get("more_body", False)
+
     def let_go(self) -> None:
         """Once it is answered."""
         _Body._held_bytes -= self._came
@@ -147,10 +156,15 @@ def _said_bytes(scope: Message) -> int:
     return int(said) if said.isdigit() and len(said) < 20 else 0
 
 
-async def _send_answer(send: Send, answer: HttpResponse) -> None:
+async def _send_answer(
+    send: Send, answer: HttpResponse, *, meanwhile: Callable[[], Awaitable[None]]
+) -> None:
+    """meanwhile: after all of the answer, and before the connection ends with it."""
     answer["Content-Length"] = str(len(answer.content))
-    answer["Connection"] = "close"  # the rest of the body is not read
+    answer["Connection"] = "close"
     headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
     status = answer.status_code
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.content})
+    await send({"type": "http.response.body", "body": answer.content, "more_body": True})
+    await meanwhile()
+    await send({"type": "http.response.body", "body": b""})

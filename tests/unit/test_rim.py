@@ -11,8 +11,8 @@ from apps.http.rim import BODY_BYTES, STRANGER_BYTES, UPLOAD_BYTES, bounded
 
 
 def answer_to(path, pieces, *, length=None, known=True, every_s=0.0):
-    """The status of the answer, and how many pieces were taken."""
-    sent, taken = [], []
+    """The status of the answer, and how many pieces were taken before it."""
+    sent, taken, before = [], [], []
     waiting = list(pieces)
 
     async def receive():
@@ -22,6 +22,7 @@ def answer_to(path, pieces, *, length=None, known=True, every_s=0.0):
 
     async def send(message):
         sent.append(message)
+        before.append(len(taken))
 
     async def app(scope, receive, send):
         while (await receive())["more_body"]:
@@ -35,7 +36,8 @@ def answer_to(path, pieces, *, length=None, known=True, every_s=0.0):
         return known
 
     asyncio.run(bounded(app, knows=knows)(scope, receive, send))
-    return sent[0]["status"], len(taken)
+    assert len(sent) == 1 or not sent[-1].get("more_body", False)
+    return sent[0]["status"], before[0]
 
 
 MIB = b"\0" * (1 << 20)
@@ -46,6 +48,36 @@ def test_a_long_body_is_refused_by_what_it_says_and_by_what_it_is(path):
     assert answer_to(path, [b"x"], length=BODY_BYTES + 1) == (413, 0)
     assert answer_to(path, [MIB] * 100) == (413, 10)
     assert answer_to(path, [MIB] * 9, length=BODY_BYTES) == (200, 9)
+
+
+@pytest.mark.parametrize(("every_s", "least", "most"), [(0.0, 50, 50), (0.02, 1, 49)])
+def test_the_rest_of_a_refused_body_is_thrown_away_for_a_while(monkeypatch, every_s, least, most):
+    monkeypatch.setattr(rim, "LINGER_S", 0.1)
+    waiting = [MIB] * 50
+
+    async def receive():
+        await asyncio.sleep(every_s)
+        return {"type": "http.request", "body": waiting.pop(), "more_body": bool(waiting)}
+
+    sent = []
+
+    async def send(message):
+        sent.append((message, len(waiting)))
+
+    async def app(scope, receive, send):
+        raise AssertionError("it was refused before")
+
+    scope = {
+        "type": "http",
+        "path": "/healthz",
+        "headers": [(b"content-length", b"%d" % (50 << 20))],
+    }
+    asyncio.run(bounded(app, knows=None)(scope, receive, send))
+    (start, left), (body, left_then), (end, left_last) = sent
+    assert (start["status"], left, left_then) == (413, 50, 50)
+    assert body["more_body"]
+    assert not end.get("more_body", False)
+    assert least <= 50 - left_last <= most
 
 
 uploads = pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from regatta.embedded.supervisor import Lines, Service, Stopped, Supervisor, see
 _PROBE_S = 5.0
 _WEB = (
     *("--http", "apps.http.protocol:Protocol"),  # with bounds for what a stranger may send
+    *("--ws-max-size", "65536"),  # who follows a log has nothing to say
     *("--timeout-graceful-shutdown", "3"),  # open event streams would hold a stop up for ever
     *("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning"),
 )
