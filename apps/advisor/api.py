@@ -117,7 +117,6 @@ def _asked(request: PortalRequest, body: SearchIn) -> Asked:
         tokens=0.0,
         price=plan_prices.UNASKED,
         cluster_id=None,
-        cluster_chip="",
     )
 
 

@@ -31,7 +31,7 @@ from regatta.planning.shapes import BadField, Shape
 MOST_ROWS = 800_000  # of a space: about six seconds and 300 MB, DeepSeek-V3 on 2,048 chips
 TOP = 10
 _ROOM = Room(working=1, waiting=4)  # a search takes a core while it lasts
-_BILLION, _DAY_S = 1e9, 86_400
+_BILLION = 1e9
 
 
 def find(asked: Asked, *, top: int = TOP, picture: int = 0) -> Result:
@@ -62,14 +62,14 @@ def find(asked: Asked, *, top: int = TOP, picture: int = 0) -> Result:
 class Money:
     """What a plan costs, in USD and days; None where a price or the number of tokens is missing.
 
-    days, usd: of the whole training, interruptions included. kept: what they leave.
+    seconds, usd: of the whole training, interruptions included. kept: what they leave.
     """
 
     step_usd: float | None
     billion_usd: float | None
     hour_usd: float | None
     kept: Goodput | None
-    days: float | None
+    seconds: float | None
     interruptions: float | None
     finish: datetime | None
     usd: float | None
@@ -174,9 +174,7 @@ def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
         memory_total=_("%(peak)s of %(all)s GiB")
         % {"peak": decimal(chosen.peak_bytes / GIB, 2), "all": decimal(total / GIB, 1)},
         figure=figure,
-        summary=plan_charts.summary(
-            cloud, shown=shown, feasible=result.feasible, evaluated=result.evaluated
-        ),
+        summary=plan_charts.summary(cloud, shown=shown, result=result),
         document=document(asked, chosen.plan),
         megatron=_export(lambda: " ".join(megatron_args(asked.shape, chosen.plan))),
         torchtitan=_export(lambda: torchtitan_toml(asked.shape, chosen.plan)),
@@ -217,7 +215,7 @@ def money(asked: Asked, item: Ranked, *, now: datetime) -> Money:
         billion_usd=None if step_usd is None else step_usd / per_step * _BILLION,
         hour_usd=hour,
         kept=kept,
-        days=None if seconds is None else seconds / _DAY_S,
+        seconds=seconds,
         interruptions=None if seconds is None or kept is None else seconds / kept.mtti_s,
         finish=_after(now, seconds),
         usd=None if hour is None or seconds is None else hour * seconds / 3600,

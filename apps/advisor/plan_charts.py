@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from apps.advisor import plan_texts
 from apps.advisor.plan_terms import Term, Words
-from apps.insights.charts import Figure, decimal, number
+from apps.insights.charts import Figure, decimal
 from regatta.hardware.catalogue import GIB
-from regatta.planning.plans import Plan
+from regatta.planning.plans import RECOMPUTE, Plan
 from regatta.planning.ranking import Ranked
-from regatta.planning.search import Cloud
+from regatta.planning.search import Cloud, Result
 from regatta.planning.space import AXES, DEGREES
 
 PICTURE = 20_000  # feasible plans timed for a picture
@@ -100,11 +100,16 @@ def picture(
 
     Returns: the figure, and how many plans it shows.
     """
-    some, best = thinned(cloud.times, cloud.peaks), front(cloud.times, cloud.peaks)
+    some = thinned(cloud.times, cloud.peaks)
+    every_time = np.r_[cloud.times, [item.iteration_s for item in ranked]]
+    every_peak = np.r_[cloud.peaks, [item.peak_bytes for item in ranked]]
+
+    def plan_at(at: int) -> Plan:
+        return cloud.plan(at) if at < len(cloud.times) else ranked[at - len(cloud.times)].plan
 
     def points(indices: NDArray[np.intp], name: str, **how: Any) -> dict[str, Any]:
-        plans = [cloud.plan(int(at)) for at in indices]
-        return _trace(name, cloud.times[indices], cloud.peaks[indices], plans, **how)
+        plans = [plan_at(int(at)) for at in indices]
+        return _trace(name, every_time[indices], every_peak[indices], plans, **how)
 
     def items(found: list[Ranked], name: str, **how: Any) -> dict[str, Any]:
         times = np.array([item.iteration_s for item in found])
@@ -113,7 +118,12 @@ def picture(
 
     traces = [
         points(some, _("plans that fit"), mode="markers", marker={"size": 4, "opacity": 0.45}),
-        points(best, _("none better in both"), mode="lines+markers", marker={"size": 6}),
+        points(
+            front(every_time, every_peak),
+            _("none better in both"),
+            mode="lines+markers",
+            marker={"size": 6},
+        ),
         items(ranked, _("fastest"), mode="markers", marker={"size": 7, "symbol": "diamond"}),
         items(
             [chosen],
@@ -122,7 +132,7 @@ def picture(
             marker={"size": 16, "symbol": "circle-open", "line": {"width": 3}},
         ),
     ]
-    span = [float(cloud.times.min()) * 0.9, float(cloud.times.max()) * 1.1]
+    span = [float(every_time.min()) * 0.9, float(every_time.max()) * 1.1]
     ticks = _ticks(*span)
     traces.append(
         {
@@ -156,24 +166,25 @@ def _ticks(low: float, high: float) -> list[float]:
     return [tick for tick in every if low <= tick <= high]
 
 
-def summary(cloud: Cloud, *, shown: int, feasible: int, evaluated: int) -> str:
-    """What the picture shows, of how many."""
+def summary(cloud: Cloud, *, shown: int, result: Result) -> str:
+    """What the picture shows, of how many, and of how many the step was timed for it."""
     said = {
         "shown": decimal(shown, 0),
-        "feasible": decimal(feasible, 0),
-        "evaluated": decimal(evaluated, 0),
-        "fast": number(float(cloud.times.min())),
-        "slow": number(float(cloud.times.max())),
+        "timed": decimal(len(cloud.times), 0),
+        "feasible": decimal(result.feasible, 0),
+        "evaluated": decimal(result.evaluated, 0),
     }
     told = (
         ngettext(
-            "%(shown)s plan shown of %(feasible)s that fit, of %(evaluated)s that are valid;",
-            "%(shown)s plans shown of %(feasible)s that fit, of %(evaluated)s that are valid;",
+            "%(shown)s plan shown of %(feasible)s that fit, of %(evaluated)s that are valid.",
+            "%(shown)s plans shown of %(feasible)s that fit, of %(evaluated)s that are valid.",
             shown,
         )
         % said
     )
-    return told + " " + _("from %(fast)s to %(slow)s s per step.") % said
+    if len(cloud.times) == result.feasible:
+        return told
+    return told + " " + _("For it %(timed)s were timed, evenly chosen, and the fastest.") % said
 
 
 def _trace(
@@ -184,7 +195,10 @@ def _trace(
         "name": name,
         "x": [float(f"{value:.4g}") for value in times],
         "y": [round(float(value) / GIB, 2) for value in peaks],
-        "text": [plan_texts.short(plan) for plan in plans],
+        "text": [  # the word of the engine: to translate it a thousand times takes too long
+            f"{plan_texts.degrees(plan)} · recompute {RECOMPUTE[int(float(plan.recompute))]}"
+            for plan in plans
+        ],
         "customdata": [code(plan) for plan in plans],
         "hovertemplate": "%{text}<br>%{x:.4~g} s · %{y:.1f} GiB",
         **how,

@@ -21,7 +21,7 @@ from apps.advisor.model_forms import (
 )
 from apps.advisor.plan_prices import Price
 from apps.clusters import selectors as clusters
-from regatta.hardware.catalogue import NoPeak, UnknownChip
+from regatta.hardware.catalogue import NoPeak, UnknownChip, key
 from regatta.hardware.clusters import BadCluster, Cluster, read_cluster
 from regatta.planning.plans import DTYPES, RECOMPUTE
 from regatta.planning.search import Limits
@@ -57,7 +57,6 @@ class Asked:
     tokens: float
     price: Price
     cluster_id: int | None
-    cluster_chip: str
 
 
 class PlanForm(ModelForm):
@@ -191,8 +190,16 @@ class PlanForm(ModelForm):
             tokens=(said["tokens_b"] or 0) * 1e9,
             price=plan_prices.price(said["usd"], chip, row, team=self.team),
             cluster_id=row.pk if row else None,
-            cluster_chip=row.node_chip if row else "",
         )
+
+    def place(self, asked: Asked) -> Any:
+        """The team's cluster that was asked for, or else one that has the chips; None without."""
+        if asked.cluster_id is not None:
+            return self.clusters[asked.cluster_id]
+        [(chip, count)] = asked.cluster.chips
+        names = {key(name) for name in (chip.name, *chip.aliases)}
+        rows = (row for row in self.clusters.values() if key(row.node_chip) in names)
+        return next((row for row in rows if row.workers * row.node_chips >= count), None)
 
     def _cluster(self, said: Mapping[str, Any]) -> Any:
         if (row := self.clusters.get(said["cluster"] or 0)) is None:

@@ -32,7 +32,12 @@ _ALWAYS = frozenset({"tp", "pp", "dp", "micro_batch", "zero_stage"})
 
 
 def short(plan: Plan) -> str:
-    """A plan in one line: `TP 8 · PP 4 · DP 2 · MB 1 · ZeRO 1 · SP`; without what is off."""
+    """A plan in one line: `TP 8 · PP 4 · DP 2 · MB 1 · ZeRO 1 · SP · full recomputation`."""
+    return " · ".join([degrees(plan), recompute(plan)])
+
+
+def degrees(plan: Plan) -> str:
+    """The same without recomputation, and without what is 1 or off."""
     words = []
     for name, word in SHORT.items():
         value = float(getattr(plan, name))
@@ -40,7 +45,7 @@ def short(plan: Plan) -> str:
             words += [word] if value else []
         elif name in _ALWAYS or (value > 1 and (name != "etp" or float(plan.ep) > 1)):
             words.append(f"{word} {value:g}")
-    return " · ".join([*words, recompute(plan)])
+    return " · ".join(words)
 
 
 def recompute(plan: Plan) -> str:

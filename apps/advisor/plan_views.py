@@ -17,7 +17,7 @@ from apps.accounts.scopes import Scope
 from apps.advisor import plan_answers, plan_texts
 from apps.advisor.plan_answers import Answer
 from apps.advisor.plan_charts import BAR
-from apps.advisor.plan_forms import BEGUN, Asked, PlanForm
+from apps.advisor.plan_forms import BEGUN, PlanForm
 from apps.http.pages import refuse, render_page
 from apps.http.problems import Refused
 from regatta.planning.search import NothingFits
@@ -43,21 +43,20 @@ def explore(request: PortalRequest) -> HttpResponse:
         except BadField as error:
             form.refuse(error)
         else:
-            context |= {"answer": found, "asked": asked, "use": _use(request, asked, found)}
-    status = 422 if form.errors else 200
-    response = render_page(request, "advisor/explore.html", context, part="answer", status=status)
-    if form.is_valid() and "answer" in context:
+            context |= {"answer": found, "asked": asked, "use": _use(request, form, found)}
+    response = render_page(request, "advisor/explore.html", context, part="answer")
+    if "answer" in context:
         response["Server-Timing"] = f"plans;dur={context['answer'].took_ms}"
     return response
 
 
-def _use(request: PortalRequest, asked: Asked, found: Answer) -> str:
-    """The address of the job form with this plan filled in."""
+def _use(request: PortalRequest, form: PlanForm, found: Answer) -> str:
+    """The address of the job form with this plan filled in, on a cluster that has its chips."""
+    asked = form.asked()
     words: dict[str, Any] = {
         "plan": json.dumps(found.document, separators=(",", ":")),
         "name": f"{asked.name} {found.words}"[:120],
     }
-    if asked.cluster_id is not None:
-        words |= {"cluster": asked.cluster_id, "chip": asked.cluster_chip}
-        words["chips"] = asked.cluster.size
+    if (row := form.place(asked)) is not None:
+        words |= {"cluster": row.pk, "chip": row.node_chip, "chips": asked.cluster.size}
     return f"{reverse('jobs:create', args=[request.team.slug])}?{urlencode(words)}"

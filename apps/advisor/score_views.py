@@ -20,7 +20,7 @@ from apps.http.pages import render_page
 from apps.jobs import commands
 from apps.jobs import selectors as jobs
 
-_DAY_S = 86_400
+_MOST_S = 1000 * 365 * 86_400  # an end further away is no date
 
 
 @access(Scope.JOBS_READ)
@@ -63,11 +63,11 @@ def _money(request: PortalRequest, found: Foretold) -> dict[str, Any]:
     demand = commands.demand_of(request.GET)
     hourly = jobs.hourly_usd(demand, pk, team_id=request.team.pk) if known else None
     seconds = found.planned.tokens / found.tokens_per_s
-    if not 0 < seconds < _DAY_S * 365 * 1000:
+    if not 0 < seconds < _MOST_S:
         return {"hourly": hourly}
     return {
         "hourly": hourly,
         "usd": None if hourly is None else float(hourly) * seconds / 3600,
-        "days": seconds / _DAY_S,
+        "seconds": seconds,
         "finish": timezone.now() + timedelta(seconds=seconds),
     }

@@ -33,6 +33,10 @@ PAGES = [
     "costs/prices/",
     "secrets/",
     "insights/",
+    "plan/",
+    "plan/?model=llama-3-8b&where=catalogue&chip=T4&count=8&seq_len=8192&global_batch=64&dtype=bf16",
+    "plan/record/",
+    "plan/jobs/{job}/",
     "members/",
     "tokens/",
 ]

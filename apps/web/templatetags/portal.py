@@ -83,12 +83,6 @@ def trimmed(number: Decimal | float | None) -> str:
 
 
 @register.filter
-def amount(value: float | None) -> str:
-    """Four significant digits; a dash for None."""
-    return NONE if value is None else charts.number(float(value))
-
-
-@register.filter
 def percent(share: float | None) -> str:
     """A share of 0 to 1 in per cent; a dash for None."""
     return NONE if share is None else f"{charts.decimal(100 * share, 1)} %"

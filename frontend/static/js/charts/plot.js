@@ -76,5 +76,10 @@ export async function draw(element, figure) {
   const layout = { ...figure.layout, xaxis, template: template(element), autosize: true, uirevision: "kept", dragmode: "zoom" };
   await Plotly.react(element, structuredClone(figure.data), layout,
     { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" });
+  const drawn = /** @type {any} */ (element);
+  drawn.removeAllListeners("plotly_click"); // of an earlier drawing
+  drawn.on("plotly_click", (/** @type {any} */ event) => {
+    element.dispatchEvent(new CustomEvent("regatta:point", { detail: event.points[0]?.customdata }));
+  });
   return () => Plotly.purge(element);
 }
