@@ -12,9 +12,8 @@ from django.utils.translation import gettext_lazy
 
 from apps.advisor import catalogue_selectors
 from apps.advisor.catalogue_texts import SURE
-from apps.advisor.model_forms import ModelForm, decimal_input
+from apps.advisor.model_forms import MOST_BATCH, MOST_TOKENS, ModelForm, decimal_input
 from apps.advisor.plan_answers import MOST_ROWS
-from apps.advisor.plan_forms import MOST_BATCH, MOST_TOKENS
 from regatta.costs.tco import Ownership
 from regatta.hardware.catalogue import Chip, UnknownChip, find
 from regatta.planning import space

@@ -66,5 +66,5 @@ def test_a_plan_goes_into_the_job_form_with_what_to_expect(page):
     expect(page).to_have_url(re.compile("where=cluster"))
     page.get_by_role("link", name="Use this plan").click()
     expect(page.get_by_role("heading", name=re.compile("By its plan"))).to_be_visible()
-    expect(page.get_by_label("Chips", exact=True)).to_have_value("8")
+    expect(page.locator("#id_chips")).to_have_value("8")
     expect(page.get_by_text("until 20")).to_be_visible()

@@ -1,13 +1,12 @@
-// A click on a point of a chart asks for the page with what the point stands for, under the name that data-pick says.
+// A click on a point of a chart puts what the point stands for into the field that data-pick names, and sends its form.
 import { on } from "../lib/dom.js";
 
 /** @param {HTMLElement} element */
 export function mount(element) {
   return on(element, "regatta:point", (event) => {
+    const field = /** @type {HTMLInputElement} */ (document.getElementById(element.dataset.pick ?? ""));
     if (!event.detail) return;
-    const url = new URL(location.href);
-    url.searchParams.set(element.dataset.pick ?? "", event.detail);
-    history.replaceState(history.state, "", url);
-    /** @type {any} */ (window).htmx.ajax("GET", url.pathname + url.search, { target: element.dataset.target, swap: "outerHTML" });
+    field.value = event.detail;
+    field.form?.requestSubmit();
   });
 }
