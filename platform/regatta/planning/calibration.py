@@ -43,7 +43,8 @@ class Calibration:
 
     generations: name to chips. stacks: what the code of a software says, with where: whether it
     fuses attention (`fused`), repeats products in selective recomputation (`selective_products`),
-    computes in 32 bits unless told otherwise (`fp32`), and constants instead of priors.
+    gathers parameters rank by rank (`broadcast_shards`), computes in 32 bits unless told
+    otherwise (`fp32`), and constants instead of priors.
     """
 
     constants: Mapping[str, Mapping[str, Any]]
@@ -82,6 +83,7 @@ def ways(stack: str, release: str, calibration: Calibration) -> dict[str, float]
     return {
         "fused_attention": float(year(release) >= FUSED_SINCE and known.get("fused", True)),
         "selective_products": float(known.get("selective_products", False)),
+        "broadcast_shards": float(known.get("broadcast_shards", False)),
     }
 
 

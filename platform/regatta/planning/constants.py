@@ -15,7 +15,8 @@ class Constants:
     """Factors of physical terms. fused_attention: 1 where the software fuses attention.
 
     selective_products: 1 where its selective recomputation repeats half of the products, not the
-    core of attention.
+    core of attention. broadcast_shards: 1 where each rank broadcasts its shard of the parameters
+    by a call of its own after the optimizer (ZeRO 1 and 2), instead of one gather.
     """
 
     gemm_16: Real
@@ -62,3 +63,4 @@ class Constants:
     logit_bytes: Real
     fused_attention: Real
     selective_products: Real = 0.0
+    broadcast_shards: Real = 0.0

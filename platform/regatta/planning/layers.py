@@ -206,6 +206,12 @@ def _experts(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> Real:
     return np.where(np.asarray(shape.experts) > 0, layer, 0.0) * moe_layers(shape) / shape.layers
 
 
+def fuses_attention(plan: Plan, k: Constants) -> Real:
+    """Whether attention is one kernel; in 32 bits there is none (Dao 2023: fp16 and bf16)."""
+    wide = np.asarray(plan.dtype) == plans.FP32
+    return np.where(wide, 0.0, k.fused_attention)
+
+
 def _attention_core(shape: Shape, plan: Plan, machine: Machine, k: Constants) -> tuple[Real, Real]:
     """Forward and backward of softmax(QK)V. Source: Dao 2022: causal, backward 2.5 times.
 
@@ -222,7 +228,7 @@ def _attention_core(shape: Shape, plan: Plan, machine: Machine, k: Constants) ->
     aligned = np.where(np.asarray(shape.head_dim) % 8 == 0, 1.0, k.misaligned)
     rates = linear_rates(replace(plan, dtype=np.minimum(plan.dtype, plans.BF16)), machine, k)
     plain = flops / (rates.flops * aligned) + square / (machine.memory_Bps * k.memory)
-    is_fused = np.asarray(k.fused_attention) > 0
+    is_fused = np.asarray(fuses_attention(plan, k)) > 0
     return np.where(is_fused, fused, plain), np.where(is_fused, 2.5 * fused, 2 * plain)
 
 

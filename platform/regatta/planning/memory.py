@@ -100,14 +100,14 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     keep attention's matrices. Fused attention keeps no matrix at all, only 4 bytes a row.
     """
     T, tp, h = layers.tokens(shape, plan), plan.tp, shape.hidden
-    width = plans.element_bytes(plan)
+    width, fused = plans.element_bytes(plan), layers.fuses_attention(plan, k)
     whole = T / layers.sequence_ranks(plan)
     heads, kv = shape.heads / tp, shape.kv_heads / tp
     q = heads * (shape.head_dim + shape.rope_dim)
     latent = np.where(np.asarray(shape.kv_rank) > 0, shape.q_rank + shape.kv_rank, 0.0)
     attention = T * (
         width * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
-        + 4 * heads * np.asarray(k.fused_attention)
+        + 4 * heads * fused
     )
     square = k.matrix_copies * width * heads * T * attended_tokens(shape)
     around = whole * h * (4 * width + 2)  # inputs of norms and GEMMs, two dropout masks
@@ -117,7 +117,7 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     each = width * (2 * h + shape.ffn_matrices * shape.expert_ffn_hidden)
     routed = T / tp * shape.top_k * each
     ffn = dense * (1 - moe) + (shared + routed) * moe
-    matrices = np.where(np.asarray(k.fused_attention) > 0, 0.0, square)
+    matrices = np.where(np.asarray(fused) > 0, 0.0, square)
     small = k.activation_share * (attention + around + ffn)
     full = np.asarray(plan.recompute) == plans.FULL
     none = np.asarray(plan.recompute) == plans.NONE

@@ -146,6 +146,24 @@ def test_in_32_bits_twice_as_many_bytes_cross_the_links():
     assert float(full) == pytest.approx(2 * float(half))
 
 
+def test_attention_is_not_fused_in_32_bits():
+    fused, plain = replace(K, fused_attention=1.0), replace(K, fused_attention=0.0)
+    for dtype, alike in ((plans.BF16, False), (plans.FP32, True)):
+        plan = replace(ONE, dtype=dtype)
+        one, other = (float(layer_times(DENSE, plan, A100, k).attention_s) for k in (fused, plain))
+        assert (one == other) == alike
+
+
+@pytest.mark.parametrize(("ranks", "least", "most"), [(8.0, 0.9, 1.1), (1024.0, 1.5, 1000.0)])
+def test_a_broadcast_of_every_shard_costs_the_more_the_more_ranks_there_are(ranks, least, most):
+    plan = replace(ONE, dp=ranks, global_batch=8 * ranks)
+    each, once = (
+        float(step(DENSE, plan, A100, k).breakdown["data_comm"])
+        for k in (replace(K, broadcast_shards=1.0), K)
+    )
+    assert least < each / once < most
+
+
 def test_frozen_weights_save_their_gradients():
     whole = float(layer_times(DENSE, ONE, A100, K).gemm_s)
     frozen = float(layer_times(DENSE, replace(ONE, frozen=1.0), A100, K).gemm_s)
