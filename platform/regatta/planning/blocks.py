@@ -156,8 +156,25 @@ class Options:
         )
 
 
+def joined(*parts: Options) -> Options:
+    """All of them as one."""
+    first = np.cumsum([0, *(len(part.unit) for part in parts)])
+
+    def option(i: int) -> Option:
+        part = int(np.searchsorted(first, i, side="right")) - 1
+        return parts[part].option(i - int(first[part]))
+
+    return Options(
+        option=option,
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts], axis=-1)
+            for name in ("fixed_s", "each_s", "unit", "multiple", "tail_s", "tail_unit", "drain")
+        },
+    )
+
+
 def of_one_kind(shape: Shape, at: Site, limits: Limits) -> Options:
-    """Every plan of one kind's chips that fits.
+    """Every plan of one kind's chips that fits, its stages even.
 
     Replicas may differ by one micro-batch, so that the batch need not divide, and the step may
     end in a tail.
@@ -230,7 +247,7 @@ def uniform_s(shape: Shape, kinds: Sequence[Site], limits: Limits, share: float)
 def over_kinds(
     shape: Shape, kinds: Sequence[Site], limits: Limits, share: float, known: Known | None = None
 ) -> Options:
-    """Pipelines whose stages are of several kinds, layers by speed; memory-rich chips first.
+    """Pipelines with layers by the speed of stages, of one or more kinds; memory-rich chips first.
 
     The first stages hold the most micro-batches. Dense and MoE layers count as their mean. Of all
     splits, those are worked out that are best when layers need not be whole, for about `share`
@@ -243,7 +260,8 @@ def over_kinds(
     found = list(islice(filter(None, worked_out), KEPT))
     times = []
     for option in found:
-        m = max(sum(len(s.layers) for s in option.stages), round(share / option.dp))
+        rounds = round(share / (option.dp * option.micro_batch))
+        m = max(sum(len(s.layers) for s in option.stages), rounds)
         once = pipeline(shape, option, m)
         one, two = (
             after_pipeline_s(option, pipeline_s(replace(once, micro_batches=n)))
@@ -265,8 +283,8 @@ def over_kinds(
 
 def block_s(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_TAIL) -> float:
     """Seconds of one step of a block whose busiest pipeline has so many micro-batches."""
-    if len(option.stages) == 1:
-        stages = option.stages[0]
+    stages = option.stages[0]
+    if len(option.stages) == 1 and len(stages.layers) == stages.plan.pp:  # even stages
         plan = _with_micro_batches(stages.plan, micro_batches)
         took = step.step(shape, plan, stages.at.machine, stages.at.constants)
         return float(took.iteration_s) + tail.seconds
@@ -359,8 +377,7 @@ def peak_share(shape: Shape, stages: Stages, behind: int) -> float:
     plan = replace(stages.plan, pp=pp)
     at = stages.at
     held = memory.peak(part, plan, at.machine, at.constants)
-    must = float(held.total_bytes) - float(held.breakdown["fragmentation"])
-    return must / float(at.machine.memory_bytes)
+    return float(held.total_bytes) / float(at.machine.memory_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

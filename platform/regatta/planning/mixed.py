@@ -27,6 +27,7 @@ from regatta.planning.blocks import (
     Tail,
     after_pipeline_s,
     block_s,
+    joined,
     of_one_kind,
     over_kinds,
     pipeline,
@@ -88,12 +89,13 @@ def plan_mixed(
         raise BadField("chips", f"{len(cluster.chips)} kinds; at most {MOST_KINDS} are right")
     limits = limits or Limits()
     kinds = [site(_only(cluster, i)) for i in range(len(cluster.chips))]
-    known: dict[tuple[int, ...], Options] = {
-        (i,): of_one_kind(shape, at, limits) for i, at in enumerate(kinds)
-    }
-    alone = [_alone(known[i,], global_batch) for i in range(len(kinds))]
-    speeds = np.array([speed or _guess(at) for speed, at in zip(alone, kinds, strict=True)])
     layers: Known = {}
+    known: dict[tuple[int, ...], Options] = {}
+    for i, at in enumerate(kinds):
+        even = of_one_kind(shape, at, limits)
+        known[i,] = joined(even, over_kinds(shape, [at], limits, float(global_batch), layers))
+    alone = [_alone(shape, known[i,], global_batch) for i in range(len(kinds))]
+    speeds = np.array([speed or _guess(at) for speed, at in zip(alone, kinds, strict=True)])
     best: tuple[float, list[Share]] | None = None
     for division in partitions(len(kinds)):
         for group in division:
@@ -158,9 +160,12 @@ def _guess(at: Site) -> float:
     return at.count * float(at.machine.reach_16_flops) / 1e15
 
 
-def _alone(options: Options, batch: int) -> float:
+def _alone(shape: Shape, options: Options, batch: int) -> float:
     """Sequences a second of one kind alone with the whole batch; 0 where the model fits not."""
-    return batch / _shared_batch([options], batch)[0] if len(options.unit) else 0.0
+    if not len(options.unit):
+        return 0.0
+    _, [share] = _shared_batch([options], batch)
+    return batch / _block(shape, share).seconds
 
 
 def _shared_batch(options: Sequence[Options], batch: int) -> tuple[float, list[Share]]:

@@ -316,8 +316,7 @@ def _nearest_miss(
     width = plans_.valid[0].size
     for block in _blocks(np.arange(len(plans_.degrees))):
         room = memory.peak(shape, plans_.plan(block), within, at.constants)
-        held = np.asarray(room.total_bytes) - np.asarray(room.breakdown["fragmentation"])
-        held = np.where(plans_.valid[block], held, np.inf)
+        held = np.where(plans_.valid[block], np.asarray(room.total_bytes), np.inf)
         if held.min() < least:
             least, index = float(held.min()), int(held.argmin()) + int(block[0]) * width
     plan = plans_.one(index)
