@@ -61,7 +61,7 @@ def log_axis(title: str, values: Sequence[float]) -> dict[str, Any]:
     digits = (1, 2, 5) if wide else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
     low, high = (floor(log10(one)) for one in (min(values), max(values)))
     ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in digits]
-    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": ",~g"}
+    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": ",~f"}
 
 
 def _trace(name: str, group: Sequence[Chip], most: float) -> dict[str, object]:

@@ -11,33 +11,31 @@ from django.utils.translation import gettext as _
 from apps.advisor.catalogue_charts import log_axis
 from apps.advisor.sizing_texts import ways
 from apps.insights.charts import Chart, decimal
-from regatta.planning.fleets import Fleet, Serving
-from regatta.planning.sizing import Option, Sizing
+from regatta.planning.fleets import Fleet, Load, Serving
+from regatta.planning.sizing import Option, Sizing, Training
 
 Way = Option | Fleet
 
 
-def training(sized: Sizing, *, deadline_days: float | None, budget_usd: float | None) -> Chart:
-    """Cost against days of every option, and the front."""
+def front(request: Training | Load, sized: Sizing | Serving) -> Chart:
+    """Cost against days, or an hour's cost against the time of a request: every option, the front,
+    the picks, and the limits."""
+    if isinstance(request, Load):
+        return _chart(
+            sized,
+            x=lambda one: one.request_s,
+            y=lambda one: one.usd_per_hour,
+            limits=(None, request.budget_usd_per_hour),
+            title=_("Cost against the time of a request"),
+            axes=(_("seconds of a request"), _("USD per hour")),
+        )
     return _chart(
         sized,
         x=lambda one: one.days,
         y=lambda one: one.cost_usd,
-        limits=(deadline_days, budget_usd),
+        limits=(request.deadline_days, request.budget_usd),
         title=_("Cost against time"),
         axes=(_("days to the end"), "USD"),
-    )
-
-
-def serving(sized: Serving, *, budget_usd_per_hour: float | None) -> Chart:
-    """Cost of an hour against the time of a request of every fleet, and the front."""
-    return _chart(
-        sized,
-        x=lambda one: one.request_s,
-        y=lambda one: one.usd_per_hour,
-        limits=(None, budget_usd_per_hour),
-        title=_("Cost against the time of a request"),
-        axes=(_("seconds of a request"), _("USD per hour")),
     )
 
 
@@ -103,7 +101,7 @@ def _clouds(
             "name": chip,
             "mode": "markers",
             "opacity": 0.45,
-            "marker": {"size": 6},
+            "marker": {"size": 6, **_symbols(group)},
         }
         for chip, group in by_chip.items()
     ]
@@ -117,7 +115,7 @@ def _front(
         "name": _("the front"),
         "mode": "lines+markers",
         "line": {"shape": "hv", "width": 2},
-        "marker": {"size": 9},
+        "marker": {"size": 9, **_symbols(front)},
     }
 
 
@@ -166,6 +164,10 @@ def _limits(
         }
         for name, across, up in lines
     ]
+
+
+def _symbols(group: Sequence[Way]) -> dict[str, list[str]]:
+    return {"symbol": ["circle" if one.basis == "rent" else "diamond" for one in group]}
 
 
 def _points(

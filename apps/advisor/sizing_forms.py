@@ -174,7 +174,7 @@ class SizeForm(ModelForm):
         self.offer("chips", [(one.name, one.name) for one in fit])
         for name in _TERMS:
             self.fields[name].widget.attrs["placeholder"] = (
-                f"{_shown(name, getattr(_USUAL, name)):g}"
+                f"{shown(name, getattr(_USUAL, name)):g}"
             )
 
     @property
@@ -284,7 +284,8 @@ def _needed(said: Mapping[str, Any], name: str) -> float:
     return float(said[name])
 
 
-def _shown(name: str, value: float) -> float:
+def shown(name: str, value: float) -> float:
+    """A term of owning as the form has it: shares in per cent."""
     return 100 * value if name in _SHARES else value
 
 

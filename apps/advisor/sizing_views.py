@@ -17,19 +17,17 @@ from django.views.decorators.http import require_GET
 from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
-from apps.advisor import plan_texts, sizing_charts, sizing_services, sizing_texts
+from apps.advisor import plan_texts, sizing_answers, sizing_charts, sizing_texts
 from apps.advisor.catalogue_texts import Words
+from apps.advisor.search_services import Progress
 from apps.advisor.sizing_forms import BEGUN, Asked, SizeForm
 from apps.advisor.sizing_texts import Way
-from apps.http.limits import Room
 from apps.http.pages import refuse, render_page
 from apps.http.problems import Refused
 from regatta.costs.tco import break_even_busy
-from regatta.planning.fleets import Load, size_serving
+from regatta.planning.fleets import Load, Serving
 from regatta.planning.shapes import BadField
-from regatta.planning.sizing import NoPlan, Option, chosen
-
-ROOM = Room(working=1, waiting=4)  # half a second of a core for every chip of the catalogue
+from regatta.planning.sizing import NoPlan, Option, Sizing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,28 +79,13 @@ def _asked(request: PortalRequest) -> Any:
 
 def _found(request: PortalRequest, asked: Asked) -> dict[str, Any]:
     """What the page shows: the answer, or how far the search is."""
-    if isinstance(asked.request, Load):
-        with ROOM.enter():
-            fleets = size_serving(asked.request, asked.offers)
-        chart = sizing_charts.serving(
-            fleets, budget_usd_per_hour=asked.request.budget_usd_per_hour
-        )
-        return _told(request, asked, fleets, chart)
-    priced = [offer for offer in asked.offers if offer.has_price]
-    rows = sizing_services.wanted(asked.request, priced, actor=request.actor)
-    progress = sizing_services.progress(rows)
-    if progress.done < progress.of:
-        return {"progress": progress}
-    by_chip = {row.asked["chip"]: sizing_services.found(row) for row in rows}
-    searches = [by_chip.get(offer.chip.name, sizing_services.NOTHING) for offer in asked.offers]
-    sized = chosen(asked.request, asked.offers, searches)
-    chart = sizing_charts.training(
-        sized, deadline_days=asked.request.deadline_days, budget_usd=asked.request.budget_usd
-    )
-    return _told(request, asked, sized, chart)
+    found = sizing_answers.find(asked, actor=request.actor)
+    if isinstance(found, Progress):
+        return {"progress": found}
+    return _told(request, asked, found)
 
 
-def _told(request: PortalRequest, asked: Asked, sized: Any, chart: Any) -> dict[str, Any]:
+def _told(request: PortalRequest, asked: Asked, sized: Sizing | Serving) -> dict[str, Any]:
     picks = [
         (_("Cheapest"), sized.cheapest),
         (_("Balanced"), sized.balanced),
@@ -121,7 +104,7 @@ def _told(request: PortalRequest, asked: Asked, sized: Any, chart: Any) -> dict[
         "asked": asked,
         "cards": [(word, line(one)) for word, one in picks],
         "lines": [line(one) for one in sized.front],
-        "chart": chart,
+        "chart": sizing_charts.front(asked.request, sized),
         "unpriced": sized.unpriced,
         "misses": list(misses),
     }

@@ -5,21 +5,21 @@ from __future__ import annotations
 from celery import shared_task
 from django.db.models.functions import Now
 
-from apps.advisor import score_services, sizing_services
+from apps.advisor import score_services, search_services
 from apps.lifecycle.nudge import nudge
 
 
-@shared_task(name=sizing_services.SEARCH, ignore_result=True, acks_late=True, time_limit=120)
+@shared_task(name=search_services.SEARCH, ignore_result=True, acks_late=True, time_limit=280)
 def search(pk: int | None = None) -> None:
     """One search; what else waits is for the next turn, so that no worker is taken for long."""
-    if sizing_services.search_next(now=Now()):
-        nudge(sizing_services.SEARCH, 0)
+    if search_services.search_next(now=Now()):
+        nudge(search_services.SEARCH, 0)
 
 
 @shared_task(name="advisor.prune", ignore_result=True, time_limit=60)
 def prune() -> None:
     """A chore: old searches are forgotten."""
-    sizing_services.prune(now=Now())
+    search_services.prune(now=Now())
 
 
 @shared_task(name="advisor.foresee", ignore_result=True, time_limit=60)

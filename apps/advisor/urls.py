@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.advisor import catalogue_views, plan_views, score_views, sizing_views
+from apps.advisor import catalogue_views, mixed_views, plan_views, score_views, sizing_views
 
 app_name = "advisor"
 urlpatterns = [
     path("t/<slug:team>/plan/", plan_views.explore, name="explore"),
+    path("t/<slug:team>/plan/mixed/", mixed_views.mixed, name="mixed"),
     path("t/<slug:team>/plan/size/", sizing_views.size, name="size"),
     path("t/<slug:team>/plan/chips/", catalogue_views.chips, name="chips"),
     path("t/<slug:team>/plan/chips/<str:chip>/", catalogue_views.chip, name="chip"),

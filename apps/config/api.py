@@ -12,6 +12,7 @@ from apps.accounts.access import allow
 from apps.accounts.api import router as people
 from apps.advisor.api import router as plans
 from apps.advisor.catalogue_api import router as chips
+from apps.advisor.sizing_api import router as sizes
 from apps.clusters.api import router as clusters
 from apps.costs.api import router as costs
 from apps.http import problems
@@ -70,3 +71,4 @@ api.add_router("", jobs)
 api.add_router("", metrics)
 api.add_router("", plans)
 api.add_router("", chips)
+api.add_router("", sizes)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import typer
 
 from regatta.cli.plan_search import Asked
 from regatta.cli.plan_search_answer import as_json, guarded, limits, read
-from regatta.planning.blocks import Stages
-from regatta.planning.mixed import Block, Mixed, plan_mixed
-from regatta.planning.search_answer import plan_dict
+from regatta.planning.mixed import Mixed, plan_mixed
+from regatta.planning.mixed_answer import as_dict
 
 LOSSES = {
     "waiting": "blocks that are done before the slowest",
@@ -32,44 +30,6 @@ def run(asked: Asked) -> int:
         typer.echo(as_json(as_dict(found, seconds)) if asked.as_json else _sentences(found))
 
     return guarded(answer, json_too=asked.as_json)
-
-
-def as_dict(found: Mixed, seconds: float) -> dict[str, Any]:
-    """The answer; its shape is documented in docs/reference."""
-    return {
-        "seconds": seconds,
-        "iteration_s": found.iteration_s,
-        "simulated_s": found.simulated_s,
-        "efficiency": found.efficiency,
-        "simulated_efficiency": found.simulated_efficiency,
-        "alone_sequences_per_s": found.alone,
-        "losses": found.losses,
-        "uniform_s": found.uniform_s,
-        "exchange_s": found.exchange_s,
-        "blocks": [_block(block) for block in found.blocks],
-    }
-
-
-def _block(block: Block) -> dict[str, Any]:
-    return {
-        "sequences": block.sequences,
-        "micro_batches": list(block.micro_batches),
-        "tail": {
-            "sequences": block.tail.sequences,
-            "rounds": block.tail.rounds,
-            "ranks": block.tail.ranks,
-            "seconds": block.tail.seconds,
-        },
-        "iteration_s": block.seconds,
-        "simulated_s": block.simulated_s,
-        "stages": [_stages(stages) for stages in block.option.stages],
-    }
-
-
-def _stages(stages: Stages) -> dict[str, Any]:
-    chip, count = stages.at.chip.name, stages.at.count
-    plan = plan_dict(stages.plan) | {"pp": len(stages.layers)}
-    return {"chip": chip, "chips": count, "layers": list(stages.layers), **plan}
 
 
 def _sentences(found: Mixed) -> str:

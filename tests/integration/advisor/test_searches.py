@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.advisor import sizing_services as services
+from apps.advisor import search_services as services
+from apps.advisor import search_work
 from apps.advisor.models import PlanSearch
 from apps.http.problems import Refused
 from regatta.hardware.catalogue import catalogue
@@ -29,7 +30,12 @@ def offers(*names, counts=(8,), usd=2.0):
 
 
 def wanted(*names, request=None, **others):
-    return services.wanted(request or training(), offers(*names, **others), actor="user:t")
+    return ask(offers(*names, **others), request=request)
+
+
+def ask(chips, *, request=None, actor="user:t"):
+    asked = [search_work.sizes(request or training(), one) for one in chips]
+    return services.ask(asked, actor=actor)
 
 
 def work():
@@ -45,14 +51,14 @@ def test_what_was_found_is_what_the_engine_finds():
     assert work() == 1
     row.refresh_from_db()
     [offer] = offers("H100-80GB", counts=(8, 16))
-    assert services.found(row) == searched(training(), offer)
+    assert search_work.found(row.found) == searched(training(), offer)
 
 
 def test_a_miss_is_kept_with_its_reason():
     [row] = wanted("T4")
     work()
     row.refresh_from_db()
-    kept = services.found(row)
+    kept = search_work.found(row.found)
     assert kept.best == ()
     assert kept.lack == float("inf")
     assert "no bf16 peak" in kept.miss
@@ -80,7 +86,7 @@ def test_a_search_that_ends_its_worker_again_and_again_is_given_up(caplog):
     PlanSearch.objects.update(tries=services.MOST_TRIES)
     work()
     row.refresh_from_db()
-    assert "took too long" in services.found(row).miss
+    assert "took too long" in search_work.found(row.found).miss
     assert caplog.records[0].action == "search_given_up"
 
 
@@ -92,9 +98,9 @@ def test_no_more_may_wait_than_can_be_done_and_nobody_begins_too_many(monkeypatc
     assert (caught.value.status, PlanSearch.objects.count()) == (503, 1)
     work()
     monkeypatch.setitem(settings.RATE_LIMITS_PER_MIN, "plan", 1)
-    services.wanted(training(), offers("A100-80GB"), actor="user:eager")
+    ask(offers("A100-80GB"), actor="user:eager")
     with pytest.raises(Refused) as caught:
-        services.wanted(training(), offers("L40S"), actor="user:eager")
+        ask(offers("L40S"), actor="user:eager")
     assert caught.value.status == 429
 
 
