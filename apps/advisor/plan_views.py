@@ -59,4 +59,5 @@ def _use(request: PortalRequest, form: PlanForm, found: Answer) -> str:
     }
     if (row := form.place(asked)) is not None:
         words |= {"cluster": row.pk, "chip": row.node_chip, "chips": asked.cluster.size}
+        words["cpus"] = -(-asked.cluster.size // row.node_chips) * row.node_cpus
     return f"{reverse('jobs:create', args=[request.team.slug])}?{urlencode(words)}"

@@ -253,8 +253,10 @@ def _kept_package(like: Job | None) -> str:
 def _asked(request: PortalRequest) -> dict[str, Any]:
     """The values that a form begins with, as the address asks."""
     if plan := request.GET.get("plan", ""):
-        given = ("name", "cluster", "chip", "chips")
-        return {name: request.GET.get(name, "") for name in given} | {"plan": plan}
+        given = {
+            name: request.GET.get(name) for name in ("name", "cluster", "cpus", "chip", "chips")
+        }
+        return {name: value for name, value in given.items() if value} | {"plan": plan}
     begun = {} if _has_submitted(request) else {"what": SCRIPT}
     sample = commands.SAMPLE if request.GET.get("sample") else begun
     return {**sample, "cluster": request.GET.get("cluster", "")}

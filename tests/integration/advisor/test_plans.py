@@ -118,7 +118,7 @@ def test_ones_own_cluster_has_its_chips_and_its_price(ask, team):
     asked, found = answer.context["asked"], answer.context["answer"]
     assert (asked.cluster.size, asked.cluster.chips_per_node) == (8, 4)
     use = parse_qs(urlsplit(answer.context["use"]).query)
-    assert (use["cluster"], use["chips"]) == ([str(cluster.pk)], ["8"])
+    assert (use["cluster"], use["chips"], use["cpus"]) == ([str(cluster.pk)], ["8"], ["8"])
     assert document.read(json.loads(use["plan"][0])).plan == found.chosen.plan
 
 

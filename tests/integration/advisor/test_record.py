@@ -8,6 +8,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from chips import a_chip
 from clusters import a_ready_cluster
 from costs import a_price
 from django.utils import timezone
@@ -204,6 +205,32 @@ def test_what_to_expect_is_the_same_that_is_stored(client, team, cluster):
 def test_jobs_take_no_other_name_of_the_portal(cluster):
     with pytest.raises(Refused, match="leave REGATTA_"):
         a_job(cluster, env={"REGATTA_PLANS": "{}"})
+
+
+def test_a_plan_for_a_chip_of_the_teams_own_is_borne_out_or_not(client, team):
+    """All the way: its chip, the explorer, the job form, telemetry, the record."""
+    a_chip(
+        team,
+        "lab-core",
+        **{"memory_gib": 4, "memory_GBps": 5, "intra_GBps": 1, "inter_GBps": 1},
+        **{"domain_chips": 2, "chips_per_node": 1, "fp32_tflops": 0.1, "bf16_tflops": 0.05},
+    )
+    lab = a_ready_cluster(team, workers=2, node=NodeWish(cpus=1, chip="lab-core", chips=1))
+    client.force_login(owner_of(team))
+    asked = {"model": "gpt2", "seq_len": "256", "global_batch": "8", "dtype": "fp32"}
+    page = client.get("/t/crew/plan/", {**asked, "where": "cluster", "cluster": str(lab.pk)})
+    predicted_s = page.context["answer"].chosen.iteration_s
+    form = client.get(page.context["use"]).context["form"]
+    sent = {name: form[name].value() for name in ("plan", "name", "cluster", "chip", "chips")}
+    what = {"what": "command", "entrypoint": "python train.py", "cpus": form["cpus"].value()}
+    assert client.post("/t/crew/jobs/new/", {**sent, **what}).status_code == 302
+    job = Job.objects.get()
+    score_services.foresee(job.pk)
+    ended(job, *steps(2 * predicted_s))
+    score_services.settle()
+    record = client.get("/t/crew/plan/record/").context["record"]
+    assert record.rows[0].prediction.plan["chip"] == "lab-core"
+    assert record.rows[0].time_error == pytest.approx(-0.5)
 
 
 def test_the_record_is_the_teams_own(client, team, cluster):
