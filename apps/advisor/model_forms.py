@@ -76,6 +76,10 @@ class ModelForm(forms.Form):
         """The model of a form without errors so far. Raises: BadField."""
         return bounded(read_model(self._config(), seq_len=seq_len))
 
+    def model_config(self) -> str | Mapping[str, Any]:
+        """The model as the API takes it: by its name, or its configuration."""
+        return self._config() if self._own_model else str(self.cleaned_data["model"])
+
     def _config(self) -> Mapping[str, Any]:
         said = self.cleaned_data
         if not self._own_model:

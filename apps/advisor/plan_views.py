@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -44,10 +46,37 @@ def explore(request: PortalRequest) -> HttpResponse:
             form.refuse(error)
         else:
             context |= {"answer": found, "asked": asked, "use": _use(request, form, found)}
+            context["curl"] = _curl(form)
     response = render_page(request, "advisor/explore.html", context, part="answer")
     if "answer" in context:
         response["Server-Timing"] = f"plans;dur={context['answer'].took_ms}"
     return response
+
+
+def _curl(form: PlanForm) -> str:
+    """The request to the REST API that searches the same."""
+    asked = form.asked()
+    [(chip, count)] = asked.cluster.chips
+    fix = {name: sorted(values) for name, values in asked.limits.fix.items()}
+    body: dict[str, Any] = {
+        "model": form.model_config(),
+        "chip": chip.name,
+        "chips": count,
+        "chips_per_node": asked.cluster.chips_per_node,
+        "network_GBps_per_chip": form.cleaned_data["network_gbps"],
+        "seq_len": form.cleaned_data["seq_len"],
+        "global_batch": asked.global_batch,
+        "dtype": form.cleaned_data["dtype"],
+        "fix": fix,
+        "headroom": asked.limits.headroom,
+    }
+    data = shlex.quote(json.dumps({name: value for name, value in body.items() if value}))
+    return (
+        f"curl -X POST {settings.REGATTA_URL}/api/v1/plans/search \\\n"
+        '  -H "Authorization: Bearer $REGATTA_TOKEN" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        f"  -d {data}"
+    )
 
 
 def _use(request: PortalRequest, form: PlanForm, found: Answer) -> str:

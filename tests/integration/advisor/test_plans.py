@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from clusters import a_cluster
 from costs import a_price
-from people import a_team, owner_of
+from people import a_team, a_token, bearer, owner_of
 
 from apps.advisor import plan_answers
 from apps.clusters.services import NodeWish
@@ -141,6 +142,15 @@ def test_htmx_gets_the_answer_alone(client, team):
     part = client.get(f"/t/{team.slug}/plan/", SMALL, headers={"HX-Request": "true"})
     assert part.content.decode().lstrip().startswith('<div class="stack stack--l" id="answer"')
     assert not re.search(r"<form", part.content.decode())
+
+
+def test_the_curl_on_the_page_asks_the_same_of_the_api(ask, client, team):
+    page = ask(tp="2", recompute="none", headroom="10", network_gbps="25")
+    sent = shlex.split(page.context["curl"].replace("\\\n", " "))[-1]
+    token = bearer(a_token(team))
+    found = client.post("/api/v1/plans/search", sent, content_type="application/json", **token)
+    best = page.context["answer"].rows[0].item
+    assert found.json()["plans"][0]["iteration_s"] == pytest.approx(best.iteration_s)
 
 
 def test_exports_stand_ready_to_copy(ask):
