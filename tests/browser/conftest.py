@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from people import a_team, owner_of
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from apps.accounts import services
 from apps.config.asgi import application
@@ -80,6 +80,14 @@ class Reader:
     def at(self, path: str) -> Page:
         """A page of the team."""
         return self.go(f"/t/{self.team}/{path}")
+
+    def settle(self) -> None:
+        """Wait until what the page loads by itself is there, and every chart in view is drawn."""
+        expect(self.page.locator(".skeleton")).to_have_count(0, timeout=PATIENCE_MS)
+        for chart in self.page.locator(".chart__plot").all():
+            chart.scroll_into_view_if_needed()
+        undrawn = self.page.locator(".chart__plot:not([data-drawn])")
+        expect(undrawn).to_have_count(0, timeout=PATIENCE_MS)
 
     def forgive(self, words: str) -> None:
         """Some trouble was meant to be."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from chips import MIXED, SIZED, a_chip, searched
 from clusters import a_ready_cluster
 from jobs import a_job, the_attempt
 from people import a_token, owner_of
@@ -35,6 +36,14 @@ PAGES = [
     "insights/",
     "plan/",
     "plan/?model=llama-3-8b&where=catalogue&chip=T4&count=8&seq_len=8192&global_batch=64&dtype=bf16",
+    "plan/chips/",
+    "plan/chips/Own-1/",
+    "plan/add-chip/",
+    "plan/compare-chips/?chip=H100-80GB&chip=MI300X&chip=Own-1",
+    SIZED,
+    f"{SIZED}&what=serving&requests_per_s=5&prompt_tokens=1000&output_tokens=500&own=on",
+    f"{SIZED}&deadline_days=0.0001",
+    MIXED,
     "plan/record/",
     "plan/jobs/{job}/",
     "members/",
@@ -65,15 +74,9 @@ def things(team, monkeypatch):
     a_job(cluster, name="waiting", cpus=Decimal(8))
     a_token(team)
     secrets.set_secret(team=team, name="hf-token", value="hf_1234", actor="ada")
+    a_chip(team, "Own-1", bf16_tflops=300.0)
+    searched(team)
     return {"cluster": cluster.pk, "job": running.pk, "failed": failed.pk}
-
-
-def settle(page) -> None:
-    """Until what a page loads by itself is there, and every chart in view is drawn."""
-    expect(page.locator(".skeleton")).to_have_count(0, timeout=PATIENCE_MS)
-    for chart in page.locator(".chart__plot").all():
-        chart.scroll_into_view_if_needed()
-    expect(page.locator(".chart__plot:not([data-drawn])")).to_have_count(0, timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -81,7 +84,7 @@ def test_no_page_troubles_the_console_or_the_accessibility_check(owner, things, 
     owner.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     for path in PAGES:
         page = owner.at(path.format(**things))
-        settle(page)
+        owner.settle()
         assert page.locator("h1").count() == 1, path
         assert owner.troubles == [], path
         found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False})
@@ -97,7 +100,7 @@ def test_no_page_is_wider_than_a_small_screen(owner, things):
     owner.page.set_viewport_size({"width": 320, "height": 640})
     for path in PAGES:
         page = owner.at(path.format(**things))
-        settle(page)
+        owner.settle()
         assert page.evaluate("document.documentElement.scrollWidth") == 320, path
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from chips import a_chip, given
-from django.db.models.functions import Now
+from chips import MIXED, SIZED, a_chip, given, search_all
 from django.test import Client
 from people import a_member, a_team, a_token, bearer, owner_of
 
 from apps.accounts.scopes import Role
-from apps.advisor import catalogue_services, search_services
+from apps.advisor import catalogue_services
 from apps.advisor.models import ChipFigure, PlanSearch, TeamChip
 
 pytestmark = pytest.mark.django_db
@@ -29,16 +28,12 @@ SERVE = {
     "output_tokens": 500,
     "chips": {"H100-80GB": None, "T4": None},
 }
-MIXED = {
+BOTH = {
     "model": "gpt2",
     "chips": {"A100-80GB": 8, "H100-80GB": 8},
     "seq_len": 1024,
     "global_batch": 64,
 }
-SIZE = (
-    "plan/size/?what=training&model=gpt2&goal=tokens&tokens_b=1&seq_len=1024&global_batch=64"
-    "&dtype=bf16&chips=H100-80GB&chips=A100-80GB&max_chips=16"
-)
 
 
 @pytest.fixture
@@ -51,11 +46,6 @@ def client(team) -> Client:
     client = Client()
     client.force_login(owner_of(team))
     return client
-
-
-def work():
-    while search_services.search_next(now=Now()):
-        pass
 
 
 def page(client, team, path, **how):
@@ -156,29 +146,29 @@ _REQUIRED = (
 
 
 def test_the_sizing_page_shows_how_far_it_is_and_then_the_front(client, team):
-    first = page(client, team, SIZE)
+    first = page(client, team, SIZED)
     assert first.context["progress"].of == 2
     assert b'http-equiv="refresh"' in first.content, "without a script too"
-    part = page(client, team, SIZE, headers={"HX-Request": "true"})
+    part = page(client, team, SIZED, headers={"HX-Request": "true"})
     assert b'hx-trigger="every 1s"' in part.content
     assert b"<html" not in part.content
-    work()
-    done = page(client, team, SIZE).content.decode()
+    search_all()
+    done = page(client, team, SIZED).content.decode()
     for word in ("Cheapest", "Balanced", "Fastest", "estimated price", "Goodput", "Checkpoint"):
         assert word in done
     assert "every 1s" not in done
-    cheaper = page(client, team, f"{SIZE}&prices=H100-80GB%3D0.01&budget_usd=1000000")
+    cheaper = page(client, team, f"{SIZED}&prices=H100-80GB%3D0.01&budget_usd=1000000")
     assert cheaper.context["cards"][0][1].one.chip == "H100-80GB"
     assert PlanSearch.objects.count() == 2, "other prices take no other search"
 
 
 def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
-    page(client, team, SIZE)
-    work()
-    told = page(client, team, f"{SIZE}&deadline_days=0.0001").content.decode()
+    page(client, team, SIZED)
+    search_all()
+    told = page(client, team, f"{SIZED}&deadline_days=0.0001").content.decode()
     assert "The nearest is" in told
     assert "a deadline of" in told
-    unpriced = page(client, team, f"{SIZE}&chips=Ascend-910B&own=on").content.decode()
+    unpriced = page(client, team, f"{SIZED}&chips=Ascend-910B&own=on").content.decode()
     assert "No price is known." in unpriced
     assert "purchase" in unpriced
 
@@ -195,7 +185,7 @@ def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
     ],
 )
 def test_the_sizing_page_names_what_is_wrong(client, team, changed, said):
-    answer = page(client, team, SIZE + changed)
+    answer = page(client, team, SIZED + changed)
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not PlanSearch.objects.exists()
@@ -216,7 +206,7 @@ def test_sizes_by_rest_are_asked_again_until_they_are_there(team):
     first = post(team, "/plans/size", TRAIN)
     assert (first.status_code, first.json()["of"]) == (202, 2)
     assert int(first["Retry-After"]) >= 1
-    work()
+    search_all()
     answer = post(team, "/plans/size", TRAIN).json()
     assert answer["unpriced"] == ["Ascend-910B"]
     assert answer["prices"]["H100-80GB"]["usd_per_hour"] == 2.5
@@ -240,18 +230,14 @@ def test_an_own_price_is_what_the_next_sizing_computes_with(team):
 
 
 def test_a_mixed_cluster_by_page_and_by_rest(client, team):
-    path = (
-        "plan/mixed/?model=gpt2&seq_len=1024&global_batch=64&dtype=bf16"
-        "&chip1=A100-80GB&count1=8&chip2=H100-80GB&count2=8"
-    )
-    assert page(client, team, path).context["progress"].of == 1
-    assert post(team, "/plans/mixed", MIXED).status_code == 202
+    assert page(client, team, MIXED).context["progress"].of == 1
+    assert post(team, "/plans/mixed", BOTH).status_code == 202
     assert PlanSearch.objects.count() == 1, "the page asked for the same"
-    work()
-    answer = post(team, "/plans/mixed", MIXED).json()
+    search_all()
+    answer = post(team, "/plans/mixed", BOTH).json()
     assert 0 < answer["simulated_efficiency"] < 1.2
     assert sum(block["sequences"] for block in answer["blocks"]) == 64
-    shown = page(client, team, path).content.decode()
+    shown = page(client, team, MIXED).content.decode()
     assert "What η means" in shown
     assert "8 × H100-80GB" in shown
 
@@ -266,11 +252,7 @@ def test_a_mixed_cluster_by_page_and_by_rest(client, team):
     ],
 )
 def test_the_mixed_page_names_what_is_wrong(client, team, changed, said):
-    path = (
-        "plan/mixed/?model=gpt2&seq_len=1024&global_batch=64&dtype=bf16"
-        "&chip1=A100-80GB&count1=8&chip2=H100-80GB&count2=8"
-    )
-    answer = page(client, team, path + changed)
+    answer = page(client, team, MIXED + changed)
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not PlanSearch.objects.exists()
