@@ -31,6 +31,7 @@ SEARCH = "advisor.search"  # the task
 MOST_WAITING = 48  # searches of everybody that may wait; each takes seconds, some a minute
 MOST_TRIES = 3  # a search that ends its worker so often is given up
 LEASE = timedelta(seconds=300)  # longer than the task may take
+PATIENCE = timedelta(seconds=30)  # for so long the ticker leaves a search to the workers
 KEPT = timedelta(days=30)
 _LATEST = 20  # searches whose time says how long the next one takes
 
@@ -58,7 +59,7 @@ def ask(asked: Sequence[Asked], *, actor: str) -> list[PlanSearch]:
             said = _("Many plans are being searched; try again in a minute.")
             raise Refused("busy", said, status=503, retry_after_s=30)
         fresh = [
-            PlanSearch(key=key, asked=one, next_look_at=Now())
+            PlanSearch(key=key, asked=one, next_look_at=Now() + PATIENCE)
             for key, one in dict(zip(keys, asked, strict=True)).items()
             if key in missing
         ]

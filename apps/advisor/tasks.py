@@ -9,10 +9,12 @@ from apps.advisor import score_services, search_services
 from apps.lifecycle.nudge import nudge
 
 
-@shared_task(name=search_services.SEARCH, ignore_result=True, acks_late=True, time_limit=280)
+@shared_task(name=search_services.SEARCH, ignore_result=True, acks_late=True, time_limit=240)
 def search(pk: int | None = None) -> None:
     """One search; what else waits is for the next turn, so that no worker is taken for long."""
-    if search_services.search_next(now=Now()):
+    # A worker takes what was just asked; the ticker only what no worker came for.
+    now = Now() if pk is None else Now() + search_services.PATIENCE
+    if search_services.search_next(now=now):
         nudge(search_services.SEARCH, 0)
 
 

@@ -47,7 +47,7 @@ MIXED = (
 
 def search_all() -> None:
     """What a worker does, until nothing waits."""
-    while search_services.search_next(now=Now()):
+    while search_services.search_next(now=Now() + search_services.PATIENCE):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -93,7 +94,8 @@ def figure(value: float | None) -> str:
     """A quantity with at most four significant digits and its thousands apart; a dash for None."""
     if value is None:
         return NONE
-    places = 0 if abs(value) >= 1000 else max(0, 3 - len(str(int(abs(value)))) + 1)
+    digits = math.floor(math.log10(abs(value))) + 1 if value else 1  # before the point
+    places = max(0, 4 - digits)
     told = f"{value:.{places}f}".rstrip("0").rstrip(".") if places else f"{value:.0f}"
     decimals = len(told.partition(".")[2])
     return str(number_format(float(told), decimal_pos=decimals, force_grouping=True))

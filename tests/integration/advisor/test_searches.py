@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.advisor import search_services as services
-from apps.advisor import search_work
+from apps.advisor import search_work, tasks
 from apps.advisor.models import PlanSearch
 from apps.http.problems import Refused
 from regatta.hardware.catalogue import catalogue
@@ -40,7 +40,7 @@ def ask(chips, *, request=None, actor="user:t"):
 
 def work():
     done = 0
-    while services.search_next(now=Now()):
+    while services.search_next(now=Now() + services.PATIENCE):
         done += 1
     return done
 
@@ -75,10 +75,20 @@ def test_other_prices_tokens_and_limits_take_no_other_search():
 
 def test_one_search_is_done_at_a_time_and_a_lost_one_is_done_again():
     wanted("H100-80GB", "A100-80GB")
-    [lost] = PlanSearch.objects.claim_due(now=Now(), lease=services.LEASE, limit=1)
+    [lost] = PlanSearch.objects.claim_due(
+        now=Now() + services.PATIENCE, lease=services.LEASE, limit=1
+    )
     assert work() == 0, "another is being done"
     PlanSearch.objects.filter(pk=lost.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     assert work() == 2
+
+
+def test_the_ticker_leaves_a_fresh_search_to_the_workers():
+    wanted("H100-80GB")
+    tasks.search()
+    assert PlanSearch.objects.get().found is None
+    tasks.search(0)
+    assert PlanSearch.objects.get().found is not None
 
 
 def test_a_search_that_ends_its_worker_again_and_again_is_given_up(caplog):
