@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -109,7 +109,8 @@ def remove_chip(*, team: Team, name: str, actor: str) -> None:
     row = TeamChip.objects.get(team=team, name=name, removed_at=None)
     row.removed_at = timezone.now()
     row.save(update_fields=["removed_at"])
-    figures = ChipFigure.objects.filter(team=team, chip=name, to_at=None)
+    goes_on = Q(to_at=None) | Q(to_at__gt=row.removed_at)  # one set for later has closed it then
+    figures = ChipFigure.objects.filter(goes_on, team=team, chip=name)
     figures.filter(from_at__gte=row.removed_at).delete()
     figures.update(to_at=row.removed_at)
     audit(team=team, actor=actor, action="chip.remove", subject=name)

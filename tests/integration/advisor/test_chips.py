@@ -96,6 +96,18 @@ def test_an_own_chip_is_there_for_its_team_alone_until_it_is_removed():
     assert "Own-1" in selectors.chips(team)
 
 
+def test_a_removed_chip_leaves_nothing_for_later_to_one_of_its_name():
+    team, now = a_team(), timezone.now()
+    a_chip(team, "Own-1")
+    set_figure(team, 9.0, chip="Own-1", figure="memory_gib", from_at=now + timedelta(days=3))
+    services.remove_chip(team=team, name="Own-1", actor="user:t")
+    assert not ChipFigure.objects.filter(to_at__gt=timezone.now()).exists()
+    a_chip(team, "Own-1", memory_gib=7.0)
+    for days in (0, 2, 4):
+        chip = selectors.chips(team, timezone.now() + timedelta(days=days))["Own-1"]
+        assert chip.figures["memory_gib"].value == 7.0
+
+
 @pytest.mark.parametrize("name", ["H100-80GB", "h100 80gb", "A100", "own_1"])
 def test_a_name_that_is_taken_in_any_spelling_is_refused(name):
     team = a_team()
