@@ -21,7 +21,8 @@ ASKED = (*REQUIRED, "bf16_tflops", "fp16_tflops", "fp8_tflops", "tdp_w", "price_
 
 
 def _label(figure: str) -> str:
-    return f"{FIGURES[figure].word}, {FIGURES[figure].unit}"
+    about = FIGURES[figure]
+    return f"{about.word}, {about.unit}" if about.unit else str(about.word)
 
 
 def _value(**more: Any) -> forms.FloatField:

@@ -41,11 +41,9 @@ FIGURES: Mapping[str, About] = {
     "bf16_measured_tflops": About(word=gettext_lazy("bf16 peak, measured"), unit=_TFLOPS),
     "fp8_measured_tflops": About(word=gettext_lazy("fp8 peak, measured"), unit=_TFLOPS),
     "intra_GBps": About(word=gettext_lazy("Fast links, one way"), unit=_GBPS),
-    "domain_chips": About(
-        word=gettext_lazy("Chips that the fast links join"), unit=gettext_lazy("chips")
-    ),
+    "domain_chips": About(word=gettext_lazy("Chips that the fast links join"), unit=""),
     "inter_GBps": About(word=gettext_lazy("Network, one way"), unit=_GBPS),
-    "chips_per_node": About(word=gettext_lazy("Chips of a node"), unit=gettext_lazy("chips")),
+    "chips_per_node": About(word=gettext_lazy("Chips of a node"), unit=""),
     "mtbf_h": About(word=gettext_lazy("Hours between interruptions"), unit=gettext_lazy("h")),
     "tdp_w": About(word=gettext_lazy("Power"), unit="W"),
     "price_usd_per_hour": About(word=gettext_lazy("Rent"), unit=gettext_lazy("USD/h")),

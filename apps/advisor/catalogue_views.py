@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,8 @@ COLUMNS = ("memory_gib", "memory_GBps", "bf16_tflops", "fp8_tflops", "price_usd_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A figure as pages show it. figure: None where nobody knows one. share: of the most beside
-    it, 0..1. best: whether it is the one to wish for."""
+    """A figure as pages show it. figure: None where nobody knows one. note: the number of its
+    source below. share: of the most beside it, 0..1. best: whether it is the one to wish for."""
 
     name: str
     word: Words
@@ -44,6 +44,7 @@ class Cell:
     own: bool = False
     shipped: Figure | None = None
     needed: bool = False
+    note: int = 0
     share: float = 0.0
     best: bool = False
 
@@ -95,16 +96,13 @@ def chip(request: PortalRequest, chip: str) -> HttpResponse:
         return done
     if form.is_valid() and _saved(request, form, found):
         return redirect("advisor:chip", request.team.slug, chip)
+    sources: dict[str, int] = {}
+    groups = [(group.word, _noted(found, group.figures, known, sources)) for group in GROUPS]
     context = {
         "chip": found,
         "added": chip in known.added,
-        "groups": [
-            (
-                group.word,
-                [cell for name in group.figures if (cell := _cell(found, name, known)).figure],
-            )
-            for group in GROUPS
-        ],
+        "groups": groups,
+        "sources": list(sources),
         "history": [
             (FIGURES[row.figure], row, QUALITIES[row.quality])
             for row in catalogue_selectors.figure_rows(request.team).filter(chip=chip)
@@ -171,6 +169,17 @@ def _cell(chip: Chip, name: str, known: Known) -> Cell:
         shipped=of_old.figures.get(name) if own and of_old else None,
         needed=name in REQUIRED and chip.name in known.added,
     )
+
+
+def _noted(chip: Chip, names: Iterable[str], known: Known, sources: dict[str, int]) -> list[Cell]:
+    """The figures that the chip has; their sources are numbered in `sources`, each once."""
+    cells = []
+    for name in names:
+        cell = _cell(chip, name, known)
+        if cell.figure:
+            note = sources.setdefault(cell.figure.source, len(sources) + 1)
+            cells.append(replace(cell, note=note))
+    return cells
 
 
 def _filtered(known: Known, asked: Mapping[str, str]) -> list[Chip]:
