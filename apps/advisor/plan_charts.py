@@ -18,7 +18,7 @@ from regatta.hardware.catalogue import GIB
 from regatta.planning.plans import RECOMPUTE, Plan
 from regatta.planning.ranking import Ranked
 from regatta.planning.search import Cloud, Result
-from regatta.planning.space import AXES, DEGREES
+from regatta.planning.space import AXES, DEGREES, SIZES
 
 PICTURE = 20_000  # feasible plans timed for a picture
 COLUMNS, ROWS = 56, 28  # of the grid of which each cell shows one plan
@@ -45,9 +45,11 @@ def code(plan: Plan) -> str:
 
 
 def choices(word: str) -> dict[str, float]:
-    """The choices that such a word names. Raises: ValueError."""
-    values = [float(int(part)) for part in word.split("-")]
-    return dict(zip(_CODE, values, strict=True))
+    """The choices that such a word names, each one that can be made. Raises: ValueError."""
+    said = dict(zip(_CODE, [float(int(part)) for part in word.split("-")], strict=True))
+    if any(said[name] >= many for name, many in SIZES.items()):
+        raise ValueError("none of the choices")
+    return said
 
 
 def bar(parts: Mapping[str, float], terms: Mapping[str, Term], *, whole: float) -> list[Piece]:

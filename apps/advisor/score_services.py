@@ -24,7 +24,7 @@ _AT_ONCE = 200
 
 def foresee(pk: int | None = None, *, now: datetime | None = None) -> None:
     """Store a prediction for each job that brought a plan and has none; a plan that is none says
-    so in the log, and on the job's page."""
+    so in the log, and on the job's page. One that breaks the planner holds up no other."""
     rows = jobs.planned_jobs(since=(now or timezone.now()) - _LOOK_BACK)
     rows = rows.filter(pk=pk) if pk else rows
     known = set(
@@ -33,8 +33,12 @@ def foresee(pk: int | None = None, *, now: datetime | None = None) -> None:
         )
     )
     for job in rows:
-        if job.pk not in known:
+        if job.pk in known:
+            continue
+        try:
             _foresee(job)
+        except Exception:
+            log.exception("not foreseen", extra={"action": "plan_failed", "job": job.pk})
 
 
 def _foresee(job: Any) -> None:

@@ -65,7 +65,8 @@ def test_the_address_picks_a_plan(ask):
     found = ask(plan=code).context["answer"]
     assert (found.rank, found.rows[3].chosen) == (4, True)
     assert ask(plan="nonsense").context["answer"].rank == 1
-    assert ask(plan="0-0-0-0-0-0-0-0-0-0-0-0").context["answer"].rank == 1
+    for none in ("0-0-0-0-0-0-0-0-0-0-0-0", "8-1-1-1-1-1-8-1-0-0-1-9", "1-1-1-8-1-1-1-1-0-0-9-0"):
+        assert ask(plan=none).context["answer"].rank == 1
     odd = ask(plan="8-1-1-1-1-1-8-1-0-0-0-2").context["answer"]
     assert odd.rank is None
     assert odd.chosen.plan.recompute == 2

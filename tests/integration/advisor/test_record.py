@@ -16,7 +16,7 @@ from jobs import a_job, the_attempt
 from people import a_member, a_team, owner_of
 
 from apps.accounts.scopes import Role
-from apps.advisor import score_services
+from apps.advisor import score_selectors, score_services
 from apps.advisor.models import Prediction
 from apps.clusters.services import NodeWish
 from apps.http.problems import Refused
@@ -98,6 +98,17 @@ def test_a_job_without_a_plan_or_with_nonsense_has_none(cluster):
         a_planned_job(cluster, plan=nonsense)
     score_services.foresee()
     assert not Prediction.objects.exists()
+
+
+def test_a_job_whose_plan_breaks_the_planner_holds_up_no_other(cluster, caplog, monkeypatch):
+    def broken(said, team, told=score_selectors.foretell):
+        return told(said, team) if said == PLAN else 1 // 0
+
+    bad, good = a_planned_job(cluster, plan="{}"), a_planned_job(cluster)
+    monkeypatch.setattr(score_selectors, "foretell", broken)
+    score_services.foresee()
+    assert [row.job_id for row in Prediction.objects.all()] == [good.pk]
+    assert [row.job for row in caplog.records if row.levelname == "ERROR"] == [bad.pk]
 
 
 def test_what_was_measured_is_stored_once_with_an_honest_error(cluster, client, team):
