@@ -16,7 +16,16 @@ from regatta.hardware.catalogue import find
 from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config
 from regatta.planning.shapes import BadField
-from regatta.planning.sizing import NoPlan, Offer, Training, counts, pareto, size_training
+from regatta.planning.sizing import (
+    NoPlan,
+    Offer,
+    Training,
+    chosen,
+    counts,
+    pareto,
+    searched,
+    size_training,
+)
 
 OWN = Ownership(chip_usd=30_000, chip_w=700)
 
@@ -80,6 +89,22 @@ def test_tokens_per_dollar_are_those_of_the_worked_numbers():
     per_million = option.cost_usd / (1e11 / 1e6)
     expected = 0.0731 * 9_500 / (option.tokens_per_s / 64) / option.goodput.share
     assert per_million == pytest.approx(expected, rel=0.001)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-70b", "mixtral-8x7b"])
+def test_a_count_that_is_skipped_would_not_have_fitted(model):
+    asked, each = training(shape=shape(model)), (4, 8, 12, 16, 24, 32, 64)
+    found = searched(asked, rent("A100-80GB", counts=each))
+    apart = [searched(asked, rent("A100-80GB", counts=(count,))).best for count in each]
+    assert sorted(found.best, key=lambda one: one[0]) == [one for best in apart for one in best]
+
+
+def test_a_search_serves_every_price_and_limit():
+    offers = [rent("H100-80GB", counts=(8, 16))]
+    found = [searched(training(), offer) for offer in offers]
+    for usd in (1.0, 9.0):
+        dear = [replace(offer, usd_per_hour=usd) for offer in offers]
+        assert chosen(training(), dear, found) == size_training(training(), dear)
 
 
 def test_owned_chips_stand_beside_rented_ones_at_their_total_cost():
