@@ -8,7 +8,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy
 
-from apps.advisor.catalogue_services import MOST_VALUE, Given
+from apps.advisor.catalogue_services import LEAST_VALUE, MOST_VALUE, Given
 from apps.advisor.catalogue_texts import FIGURES, GROUPS, QUALITIES
 from apps.advisor.models import CHIP_NAME_CHARS, SOURCE_CHARS
 from regatta.hardware.catalogue import REQUIRED
@@ -26,9 +26,8 @@ def _label(figure: str) -> str:
 
 
 def _value(**more: Any) -> forms.FloatField:
-    return forms.FloatField(
-        max_value=MOST_VALUE, widget=forms.NumberInput(attrs=_NUMBER), min_value=0, **more
-    )
+    number = forms.NumberInput(attrs=_NUMBER)
+    return forms.FloatField(min_value=LEAST_VALUE, max_value=MOST_VALUE, widget=number, **more)
 
 
 class _Told(forms.Form):

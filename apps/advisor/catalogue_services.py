@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from apps.accounts.models import Team
 
 MOST_CHIPS = 200  # of a team's own
-MOST_VALUE = 1e9  # no figure in any of its units comes near
+LEAST_VALUE, MOST_VALUE = 1e-6, 1e9  # no figure in any of its units comes near
 _WHOLE = frozenset({"domain_chips", "chips_per_node"})
 _AWAY_MOST = timedelta(days=5 * 365)
 
@@ -166,8 +166,10 @@ def undo_figure(*, team: Team, chip: str, figure: str, actor: str) -> None:
 def _row(team: Team, chip: str, given: Given, from_at: datetime, actor: str) -> ChipFigure:
     """Raises: Refused for a figure that nothing could be computed with."""
     figure, value = given.figure, given.value
-    if not 0 < value <= MOST_VALUE or (figure in _WHOLE and value % 1):
-        right = _("a whole number from 1 up") if figure in _WHOLE else _("a number above 0")
+    if not LEAST_VALUE <= value <= MOST_VALUE or (figure in _WHOLE and value % 1):
+        within = {"least": LEAST_VALUE, "most": MOST_VALUE}
+        right = _("a number from %(least)g to %(most)g") % within
+        right = _("a whole number from 1 up") if figure in _WHOLE else right
         raise Refused(
             "bad_figure",
             _("%(figure)s: %(right)s is right, not %(value)g.")

@@ -32,7 +32,7 @@ MOST_WAITING = 48  # searches of everybody that may wait; each takes seconds, so
 MOST_TRIES = 3  # a search that ends its worker so often is given up
 LEASE = timedelta(seconds=300)  # longer than the task may take
 PATIENCE = timedelta(seconds=30)  # for so long the ticker leaves a search to the workers
-KEPT = timedelta(days=30)
+KEPT, KEPT_FAILED = timedelta(days=30), timedelta(days=1)
 _LATEST = 20  # searches whose time says how long the next one takes
 
 
@@ -108,12 +108,18 @@ def search_next(*, now: Moment) -> bool:
 
 
 def prune(*, now: Moment) -> None:
-    """Forget searches after a month: the next who asks has them done anew."""
-    PlanSearch.objects.filter(Q(made_at__lt=now - KEPT)).delete()
+    """Forget old searches, failed ones sooner: the next who asks has them done anew."""
+    failed = Q(found__failed=True, made_at__lt=now - KEPT_FAILED)
+    PlanSearch.objects.filter(failed | Q(made_at__lt=now - KEPT)).delete()
 
 
 def _done(row: PlanSearch) -> dict[str, Any]:
-    if row.tries < MOST_TRIES:
+    about = {"search": row.pk}
+    if row.tries >= MOST_TRIES:
+        log.error("given up: %s", row, extra=about | {"action": "search_given_up"})
+        return search_work.failed(row.asked, f"it ended its worker {MOST_TRIES} times")
+    try:
         return search_work.done(row.asked)
-    log.error("given up: %s", row, extra={"action": "search_given_up", "search": row.pk})
-    return search_work.given_up(row.asked)
+    except Exception:  # one search's trouble must not hold up the others
+        log.exception("no answer: %s", row, extra=about | {"action": "search_failed"})
+        return search_work.failed(row.asked, "the planner met an error")

@@ -69,12 +69,12 @@ def done(asked: Asked) -> dict[str, Any]:
     return _mixed(asked) if asked["kind"] == _MIXED else _sizes(asked)
 
 
-def given_up(asked: Asked) -> dict[str, Any]:
-    """In place of an answer, of a search that ended its worker again and again."""
-    told = "search: it took too long; fewer chips, or numbers with fewer divisors, would do"
+def failed(asked: Asked, why: str) -> dict[str, Any]:
+    """In place of an answer, of a search that came to none."""
+    told = f"search: {why}; other chips, numbers or figures may do, and the log says more"
     if asked["kind"] == _MIXED:
-        return {"field": "", "wrong": told}
-    return {"best": [], "lack": None, "miss": told}
+        return {"failed": True, "field": "", "wrong": told}
+    return {"failed": True, "best": [], "lack": None, "miss": told}
 
 
 def found(told: Mapping[str, Any]) -> Searched:

@@ -139,6 +139,7 @@ def test_what_a_chip_cannot_be_without_is_named_and_not_undone():
         ("memory_gib", 0.0),
         ("memory_gib", -1.0),
         ("memory_gib", 1e12),
+        ("memory_GBps", 1e-7),
         ("memory_gib", float("nan")),
         ("memory_gib", float("inf")),
         ("domain_chips", 1.5),

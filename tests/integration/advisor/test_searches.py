@@ -96,8 +96,24 @@ def test_a_search_that_ends_its_worker_again_and_again_is_given_up(caplog):
     PlanSearch.objects.update(tries=services.MOST_TRIES)
     work()
     row.refresh_from_db()
-    assert "took too long" in search_work.found(row.found).miss
+    assert "ended its worker 3 times" in search_work.found(row.found).miss
     assert caplog.records[0].action == "search_given_up"
+
+
+def test_a_search_that_raises_says_so_and_holds_up_no_other(caplog):
+    [bad], [good] = wanted("H100-80GB"), wanted("A100-80GB")
+    bad.asked["figures"]["memory_GBps"] = 1e-200  # before figures had a least value
+    bad.save()
+    assert work() == 2
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert "met an error" in search_work.found(bad.found).miss
+    assert search_work.found(good.found).best
+    assert caplog.records[0].action == "search_failed"
+    assert not PlanSearch.objects.exclude(lease_until=None).exists()
+    PlanSearch.objects.update(made_at=timezone.now() - timedelta(days=2))
+    services.prune(now=Now())
+    assert list(PlanSearch.objects.all()) == [good], "a failure is forgotten sooner"
 
 
 def test_no_more_may_wait_than_can_be_done_and_nobody_begins_too_many(monkeypatch):
