@@ -25,7 +25,9 @@ from regatta.planning.plans import BF16, RECOMPUTE, Plan
 from regatta.planning.ranking import NAMES, Ranked, why
 from regatta.planning.shapes import BadField, Shape
 from regatta.planning.space import DEGREES, SIZES, Matrix, Space, space
+from regatta.planning.space import size as space_size
 
+HINT_ROWS = 500_000  # of wider spaces that are tried where nothing fits
 BLOCK = 256  # rows evaluated at once: their arrays stay in the processor's cache
 TRAINED = ("dtype", "frozen", "grad_bytes")  # fields of Limits that every plan has
 SHOWN = 16  # possible values in a message
@@ -359,9 +361,14 @@ def _enough_chips(
     within: Machine,
     limits: Limits,
 ) -> int | None:
-    """The first doubling of the chips at which a plan fits, up to 1,024 times as many."""
-    batch = int(plans_.common["global_batch"])
+    """The first doubling of the chips at which a plan fits, up to 1,024 times as many, as far as
+    HINT_ROWS go: a hint must not cost much more than the search."""
+    batch, rows = int(plans_.common["global_batch"]), 0
     for times in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]:
+        domain = float(at.machine.domain_chips)
+        rows += space_size(shape, at.count * times, batch, domain_chips=domain)
+        if rows > HINT_ROWS:
+            return None
         try:
             wider = valid_plans(shape, at, at.count * times, batch, limits)
         except BadField:

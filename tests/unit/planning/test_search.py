@@ -185,3 +185,11 @@ def test_each_runner_up_says_what_it_loses():
         slower = item.iteration_s - first.iteration_s
         assert "as fast" in item.why or f"{slower:.3g} s" in item.why
         assert sum(item.breakdown.values()) == pytest.approx(item.iteration_s)
+
+
+def test_a_hint_is_not_looked_for_without_end(monkeypatch):
+    big = shape(layers=96, hidden=12288, heads=96, ffn_hidden=49152)
+    monkeypatch.setattr("regatta.planning.search.HINT_ROWS", 10)
+    with pytest.raises(NothingFits, match=r"of 80\.0; chips with \d+ GiB free") as missed:
+        search(big, on(8), 64)
+    assert missed.value.enough_chips is None
