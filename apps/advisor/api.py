@@ -26,6 +26,7 @@ from apps.http.problems import PROBLEMS, Problem, Refused
 from regatta.hardware.catalogue import GIB
 from regatta.hardware.clusters import read_cluster
 from regatta.planning import memory
+from regatta.planning.document import write
 from regatta.planning.hf import known_models, read_model
 from regatta.planning.plans import DTYPES, RECOMPUTE
 from regatta.planning.search import Limits, NothingFits, site
@@ -50,7 +51,7 @@ def search_plans(request: PortalRequest, body: SearchIn) -> dict[str, Any]:
             raise Refused("nothing_fits", said) from error
     answer = as_dict(result)
     for told, item in zip(answer["plans"], result.plans, strict=True):
-        told["plan"] = plan_answers.document(asked, item.plan)
+        told["plan"] = write(plan_answers.planned(asked, item.plan))
     return answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import perf_counter
 from typing import Any
 
@@ -13,16 +13,16 @@ from django.utils.translation import gettext as _
 from apps.advisor import plan_charts, plan_texts
 from apps.advisor.plan_charts import Piece
 from apps.advisor.plan_forms import Asked
+from apps.advisor.plan_money import Money, billion_usd, money
 from apps.advisor.plan_terms import MEMORY, TIME, Term, Words
 from apps.http.limits import Room
 from apps.http.problems import Refused
 from apps.insights.charts import decimal, number
 from regatta.hardware.catalogue import GIB
-from regatta.planning import calibration, layers, memory, plans, sizing, space, step
+from regatta.planning import calibration, layers, memory, plans, space, step
 from regatta.planning import search as engine
 from regatta.planning.document import Planned, write
 from regatta.planning.export import megatron_args, torchtitan_toml
-from regatta.planning.goodput import Goodput
 from regatta.planning.plans import Plan
 from regatta.planning.ranking import Ranked
 from regatta.planning.search import Result, Site
@@ -31,7 +31,6 @@ from regatta.planning.shapes import BadField, Shape
 MOST_ROWS = 800_000  # of a space: about six seconds and 300 MB, DeepSeek-V3 on 2,048 chips
 TOP = 10
 _ROOM = Room(working=1, waiting=4)  # a search takes a core while it lasts
-_BILLION = 1e9
 
 
 def find(asked: Asked, *, top: int = TOP, picture: int = 0) -> Result:
@@ -56,23 +55,6 @@ def find(asked: Asked, *, top: int = TOP, picture: int = 0) -> Result:
         return engine.search(
             asked.shape, at, asked.global_batch, limits=asked.limits, top=top, picture=picture
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
-    """What a plan costs, in USD and days; None where a price or the number of tokens is missing.
-
-    seconds, usd: of the whole training, interruptions included. kept: what they leave.
-    """
-
-    step_usd: float | None
-    billion_usd: float | None
-    hour_usd: float | None
-    kept: Goodput | None
-    seconds: float | None
-    interruptions: float | None
-    finish: datetime | None
-    usd: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +84,6 @@ class Row:
     code: str
     words: str
     item: Ranked
-    tokens_per_s: float
     billion_usd: float | None
     why: str
     chosen: bool
@@ -161,7 +142,9 @@ def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
         fits=chosen.peak_bytes <= total * (1 - asked.limits.headroom),
         memory_bytes=total,
         tokens_per_s=_tokens_per_step(asked) / chosen.iteration_s,
-        money=money(asked, chosen, now=now),
+        money=money(
+            planned(asked, chosen.plan), chosen.iteration_s, hour_usd=_hour_usd(asked), now=now
+        ),
         time=[
             opened(piece, TIME[piece.name], f"{number(piece.value)} s")
             for piece in plan_charts.bar(chosen.breakdown, TIME, whole=chosen.iteration_s)
@@ -175,58 +158,27 @@ def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
         % {"peak": decimal(chosen.peak_bytes / GIB, 2), "all": decimal(total / GIB, 1)},
         figure=figure,
         summary=plan_charts.summary(cloud, shown=shown, result=result),
-        document=document(asked, chosen.plan),
+        document=write(planned(asked, chosen.plan)),
         megatron=_export(lambda: " ".join(megatron_args(asked.shape, chosen.plan))),
         torchtitan=_export(lambda: torchtitan_toml(asked.shape, chosen.plan)),
         took_ms=round(1000 * (perf_counter() - start)),
     )
 
 
-def document(asked: Asked, plan: Plan) -> dict[str, Any]:
-    """What a job is told to run by this plan."""
-    return write(
-        Planned(
-            name=asked.name,
-            shape=asked.shape,
-            cluster=asked.cluster,
-            plan=plan,
-            tokens=asked.tokens,
-        )
+def planned(asked: Asked, plan: Plan) -> Planned:
+    """A plan with all that was asked."""
+    return Planned(
+        name=asked.name,
+        shape=asked.shape,
+        cluster=asked.cluster,
+        plan=plan,
+        tokens=asked.tokens,
     )
 
 
-def money(asked: Asked, item: Ranked, *, now: datetime) -> Money:
-    """What the plan costs, per step, per billion tokens and for all of them, and when it ends."""
-    [(chip, count)] = asked.cluster.chips
+def _hour_usd(asked: Asked) -> float | None:
     per_chip = asked.price.usd_per_chip_hour
-    hour = None if per_chip is None else per_chip * count
-    step_usd = None if hour is None else hour * item.iteration_s / 3600
-    per_step = _tokens_per_step(asked)
-    kept = seconds = None
-    if asked.tokens:
-        training = sizing.Training(
-            shape=asked.shape, tokens=asked.tokens, global_batch=asked.global_batch
-        )
-        kept = sizing.left_over(training, chip, count)
-        if kept.share:
-            seconds = asked.tokens / per_step * item.iteration_s / kept.share
-    return Money(
-        step_usd=step_usd,
-        billion_usd=None if step_usd is None else step_usd / per_step * _BILLION,
-        hour_usd=hour,
-        kept=kept,
-        seconds=seconds,
-        interruptions=None if seconds is None or kept is None else seconds / kept.mtti_s,
-        finish=_after(now, seconds),
-        usd=None if hour is None or seconds is None else hour * seconds / 3600,
-    )
-
-
-def _after(now: datetime, seconds: float | None) -> datetime | None:
-    try:
-        return None if seconds is None else now + timedelta(seconds=seconds)
-    except OverflowError:  # beyond the year 9999
-        return None
+    return None if per_chip is None else per_chip * asked.cluster.size
 
 
 def _tokens_per_step(asked: Asked) -> float:
@@ -253,17 +205,14 @@ def _chosen(asked: Asked, at: Site, result: Result, picked: str) -> tuple[Ranked
 
 def _row(asked: Asked, result: Result, place: int, chosen: Ranked) -> Row:
     item = result.plans[place]
-    per_chip = asked.price.usd_per_chip_hour
-    tokens_per_s = _tokens_per_step(asked) / item.iteration_s
     return Row(
         rank=place + 1,
         code=plan_charts.code(item.plan),
         words=plan_texts.short(item.plan),
         item=item,
-        tokens_per_s=tokens_per_s,
-        billion_usd=None
-        if per_chip is None
-        else per_chip * asked.cluster.size / 3600 / tokens_per_s * _BILLION,
+        billion_usd=billion_usd(
+            _hour_usd(asked), item.iteration_s, tokens_per_step=_tokens_per_step(asked)
+        ),
         why=plan_texts.why(item, result.plans[0] if place else None),
         chosen=item.plan == chosen.plan,
     )

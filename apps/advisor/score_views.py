@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,13 +13,12 @@ from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.advisor import plan_texts, score_selectors
+from apps.advisor.plan_money import Money, money
 from apps.advisor.score_selectors import Foretold
 from apps.clusters import selectors as clusters
 from apps.http.pages import render_page
 from apps.jobs import commands
 from apps.jobs import selectors as jobs
-
-_MOST_S = 1000 * 365 * 86_400  # an end further away is no date
 
 
 @access(Scope.JOBS_READ)
@@ -33,8 +31,8 @@ def expected(request: PortalRequest) -> HttpResponse:
     except ValueError as error:
         context["wrong"] = str(error)
     else:
-        context = {"found": found, "words": plan_texts.short(found.item.plan)}
-        context |= _money(request, found)
+        words = plan_texts.short(found.item.plan)
+        context = {"found": found, "words": words, "money": _money(request, found)}
     return render_page(request, "advisor/expected.html", context, part="expected")
 
 
@@ -55,19 +53,16 @@ def record(request: PortalRequest) -> HttpResponse:
     return render_page(request, "advisor/record.html", context)
 
 
-def _money(request: PortalRequest, found: Foretold) -> dict[str, Any]:
-    """What the job costs per hour on the cluster that the form names, and for all its tokens."""
+def _money(request: PortalRequest, found: Foretold) -> Money:
+    """What the job costs on the cluster that the form names."""
     chosen = request.GET.get("cluster", "")
     pk = int(chosen) if chosen.isdecimal() and len(chosen) < 19 else 0
     known = pk in clusters.present_names(request.team)
     demand = commands.demand_of(request.GET)
     hourly = jobs.hourly_usd(demand, pk, team_id=request.team.pk) if known else None
-    seconds = found.planned.tokens / found.tokens_per_s
-    if not 0 < seconds < _MOST_S:
-        return {"hourly": hourly}
-    return {
-        "hourly": hourly,
-        "usd": None if hourly is None else float(hourly) * seconds / 3600,
-        "seconds": seconds,
-        "finish": timezone.now() + timedelta(seconds=seconds),
-    }
+    return money(
+        found.planned,
+        found.item.iteration_s,
+        hour_usd=None if hourly is None else float(hourly),
+        now=timezone.now(),
+    )

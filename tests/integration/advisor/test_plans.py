@@ -158,3 +158,9 @@ def test_exports_stand_ready_to_copy(ask):
     body = ask().content.decode()
     assert "--tensor-model-parallel-size" in body
     assert "tensor_parallel_degree = " in body
+
+
+def test_a_training_without_an_end_says_so(ask):
+    body = ask(tokens_b="1000000000").content.decode()
+    assert "would not end within a thousand years" in body
+    assert "say how many tokens" not in body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -208,9 +209,25 @@ def test_what_to_expect_is_the_same_that_is_stored(client, team, cluster):
     asked = {"plan": PLAN, "cluster": cluster.pk, "cpus": "1", "chip": "H100", "chips": "8"}
     context = client.get(f"/t/{team.slug}/plan/expected/", asked).context
     assert context["found"].item.iteration_s == pytest.approx(BEST.iteration_s)
-    assert context["seconds"] == pytest.approx(1e9 / context["found"].tokens_per_s)
+    money = context["money"]
+    assert money.seconds * money.kept.share == pytest.approx(1e9 / context["found"].tokens_per_s)
     wrong = client.get(f"/t/{team.slug}/plan/expected/", {"plan": "{"}).content.decode()
     assert "This plan cannot be read" in wrong
+
+
+def test_the_explorer_and_the_job_form_tell_the_same_end_and_cost(client, team, cluster):
+    a_price("4", kind="local:H100", team=team)
+    a_price("1", kind="local", team=team)
+    client.force_login(owner_of(team))
+    asked = {"model": "llama-3-8b", "seq_len": "8192", "global_batch": "64", "dtype": "bf16"}
+    asked |= {"where": "cluster", "cluster": str(cluster.pk), "tokens_b": "1000"}
+    page = client.get("/t/crew/plan/", asked)
+    use = dict(parse_qsl(urlsplit(page.context["use"]).query))
+    there, here = page.context["answer"].money, client.get("/t/crew/plan/expected/", use)
+    then = here.context["money"]
+    assert (then.usd, then.seconds) == (pytest.approx(there.usd), pytest.approx(there.seconds))
+    assert then.kept == there.kept
+    assert "of the time makes progress" in here.content.decode()
 
 
 def test_jobs_take_no_other_name_of_the_portal(cluster):
