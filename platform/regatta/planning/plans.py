@@ -15,6 +15,7 @@ FP32, FP16, BF16, FP8, MXFP8, FP4 = (float(code) for code in range(len(DTYPES)))
 RECOMPUTE = ("none", "selective", "full")
 SEQUENCE_PARALLEL = ("", "megatron-core", "maxtext", "torchtitan")  # on by recipe; "" is the first
 NONE, SELECTIVE, FULL = (float(code) for code in range(len(RECOMPUTE)))
+LIKE_LAYERS = 3  # embedding, head and multi-token prediction may each stand for a layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def check(plan: Plan, shape: Shape) -> None:
             "global_batch",
             f"{plan.global_batch:g}; at least dp x micro_batch = {right:g} is right",
         )
-    if plan.pp * plan.vpp > shape.layers + 2:  # embedding and head may count as layers
+    if plan.pp * plan.vpp > shape.layers + LIKE_LAYERS:
         raise BadField("pp", f"pp x vpp = {plan.pp * plan.vpp:g} for {shape.layers:g} layers")
     if plan.vpp > 1 and plan.pp == 1:
         raise BadField("vpp", f"{plan.vpp:g} without a pipeline; 1 is right where pp is 1")

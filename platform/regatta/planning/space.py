@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from regatta.planning.plans import RECOMPUTE, Plan
+from regatta.planning.plans import LIKE_LAYERS, RECOMPUTE, Plan
 from regatta.planning.shapes import BadField, Shape
 
 Matrix = NDArray[np.float64]
@@ -29,7 +29,6 @@ AXES = ("sequence_parallel", "zero_stage", "recompute")
 SIZES: Mapping[str, int] = {"sequence_parallel": 2, "zero_stage": 4, "recompute": len(RECOMPUTE)}
 ZERO_GRADIENTS = 2
 MOST_BATCH = 2**30  # sequences of a step
-LIKE_LAYERS = 3  # embedding, head and multi-token prediction may each stand for a layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from regatta.hardware.catalogue import UnknownChip
 from regatta.hardware.clusters import BadCluster, read_cluster
 from regatta.planning import document, plans
 from regatta.planning.hf import known_models, read_model
-from regatta.planning.search import search, site
+from regatta.planning.search import NothingFits, search, site
 from regatta.planning.shapes import BadField
 
 SHAPE = read_model(known_models()["llama-3-8b"], seq_len=8192)
@@ -32,6 +32,21 @@ def test_what_is_written_is_read():
     assert document.read(json.loads(json.dumps(said))) == planned()
     assert said["plan"]["global_batch"] == 64
     assert "window" not in said["model"], "what stands at its default is left out"
+
+
+@pytest.mark.parametrize("name", known_models())
+def test_every_ranked_plan_survives_being_written_and_read(name):
+    """Interleaved ones among them, whose embedding and head stand for layers."""
+    shape = read_model(known_models()[name], seq_len=4096)
+    for count in (48, 256):
+        cluster = read_cluster({"chips": {"H100": count}})
+        try:
+            ranked = search(shape, site(cluster), 2 * count, top=10).plans
+        except NothingFits:
+            continue
+        for plan in (item.plan for item in ranked):
+            said = document.Planned(name=name, shape=shape, cluster=cluster, plan=plan)
+            assert document.read(json.loads(json.dumps(document.write(said)))) == said
 
 
 def test_words_stand_for_codes():
