@@ -100,7 +100,7 @@ class PlanSearch(models.Model):
     objects = StatefulQuerySet.as_manager()
 
     def __str__(self) -> str:
-        return f"{self.asked['chip']}: {self.key[:8]}"
+        return f"{self.asked.get('kind', 'search')}: {self.key[:8]}"
 
 
 class Prediction(models.Model):
