@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from apps.advisor import score_selectors
@@ -65,14 +65,13 @@ def settle(*, now: datetime | None = None) -> None:
     """Store what jobs took whose attempt has ended. Doing it again changes nothing."""
     at = now or timezone.now()
     open_ = Prediction.objects.filter(Q(settled_at=None) | Q(made_at__gt=at - _TRY_AGAIN))
-    rows = list(open_.order_by(F("settled_at").asc(nulls_first=True), "pk")[:_AT_ONCE])
+    ended = jobs.latest_ended(until=at - SETTLE_AFTER).filter(job_id=OuterRef("job_id"))
+    due = open_.annotate(last=Subquery(ended.values("number")[:1])).exclude(last=None)
+    rows = list(due.exclude(attempt=F("last")).order_by("pk")[:_AT_ONCE])
     outcomes = jobs.outcomes(row.job_id for row in rows)
     for row in rows:
         outcome = outcomes.get(row.job_id)
-        ended = outcome.ended_at if outcome else None
-        if outcome is None or ended is None or ended > at - SETTLE_AFTER:
-            continue
-        if outcome.attempt == row.attempt:
+        if outcome is None or outcome.attempt != row.last:  # gone, or tried once more just now
             continue
         found = score_selectors.measure(outcome, tokens_per_step=row.tokens_per_step)
         Prediction.objects.filter(pk=row.pk, attempt=row.attempt).update(

@@ -102,6 +102,11 @@ class Outcome:
     ended_at: datetime | None
 
 
+def latest_ended(*, until: datetime) -> QuerySet[Attempt]:
+    """The latest attempts of jobs, of those that ended by then."""
+    return Attempt.objects.filter(number=F("job__attempt_number"), ended_at__lte=until)
+
+
 def outcomes(ids: Iterable[int]) -> dict[int, Outcome]:
     """The latest attempts of these jobs, by the job's id."""
     rows = Attempt.objects.filter(job_id__in=list(ids), number=F("job__attempt_number"))

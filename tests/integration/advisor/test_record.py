@@ -168,6 +168,18 @@ def test_an_attempt_is_settled_only_once_its_telemetry_has_come(cluster):
     assert Prediction.objects.get().settled_at is not None
 
 
+def test_jobs_that_wait_or_are_settled_keep_no_result_from_being_stored(cluster, monkeypatch):
+    monkeypatch.setattr(score_services, "_AT_ONCE", 1)
+    settled, waiting, job = (a_planned_job(cluster) for _ in range(3))
+    score_services.foresee()
+    for one in (settled, job):
+        ended(one, *steps(1.0))
+        score_services.settle()
+    row = Prediction.objects.get(job_id=job.pk)
+    assert (row.attempt, row.measured_iteration_s) == (1, 1.0)
+    assert Prediction.objects.get(job_id=waiting.pk).settled_at is None
+
+
 def test_the_cost_foretold_is_that_of_the_steps_trained(cluster, team, client):
     a_price("4", kind="local", team=team)
     job = a_planned_job(cluster)
