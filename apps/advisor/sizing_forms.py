@@ -239,9 +239,9 @@ class SizeForm(ModelForm):
         else:
             tokens = _needed(said, "tokens_b") * 1e9
         batch = said["global_batch"] or usual_batch(shape, fine_tuning=fine)
-        for domain in {offer.chip.domain_chips for offer in offers}:
-            most = max(max(counts(one)) for one in offers if one.chip.domain_chips == domain)
-            if space.size(shape, most, batch, domain_chips=domain) > MOST_ROWS:
+        # The largest number need not have the most ways: one that is prime has few.
+        for domain, count in {(one.chip.domain_chips, n) for one in offers for n in counts(one)}:
+            if space.size(shape, count, batch, domain_chips=domain) > MOST_ROWS:
                 said_so = _("too many ways to split this; one with fewer divisors would do")
                 raise BadField("global_batch", said_so)
         return Training(

@@ -182,6 +182,7 @@ def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
         ("&model=config&config=%7B", "no JSON"),
         ("&max_chips=999999", "less than or equal"),
         ("&global_batch=735134400", "less than or equal"),
+        ("&model=deepseek-v3&global_batch=720720&max_chips=16381", "too many ways to split"),
     ],
 )
 def test_the_sizing_page_names_what_is_wrong(client, team, changed, said):
