@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Router, Status
 
 from apps.accounts.access import allow
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
-from apps.advisor import search_services, sizing_answers, sizing_texts
+from apps.advisor import catalogue_selectors, search_services, sizing_answers, sizing_texts
 from apps.advisor.mixed_forms import MixedForm
 from apps.advisor.model_forms import OWN_MODEL, ModelForm
 from apps.advisor.search_services import Progress
 from apps.advisor.sizing_forms import SAMPLES, TOKENS, SizeForm, shown
 from apps.advisor.sizing_schemas import MixedIn, MixedOut, SearchingOut, SizeIn, SizeOut
 from apps.http.problems import PROBLEMS, Problem, Refused
-from regatta.hardware.catalogue import NoPeak
+from regatta.hardware.catalogue import NoPeak, UnknownChip, find
 from regatta.planning.shapes import BadField
 from regatta.planning.sizing import NoPlan
+
+if TYPE_CHECKING:
+    from apps.accounts.models import Team
+
+T = TypeVar("T")
 
 router = Router(tags=["plans"])
 _ERRORS: dict[int, type[Problem]] = {**PROBLEMS, 503: Problem}
@@ -38,13 +44,14 @@ def size_plans(request: PortalRequest, body: SizeIn, response: HttpResponse) -> 
     terms = {name: shown(name, value) for name, value in body.own_terms.items()}
     told = body.dict(exclude={"model", "tokens", "itl_s", "chips", "own_terms", "quantizations"})
     data = terms | told | _model(body.model)
+    chips = _named(body.chips, request.team)
     data |= {
         "goal": TOKENS if body.samples is None else SAMPLES,
         "tokens_b": None if body.tokens is None else body.tokens / 1e9,
         "itl_ms": None if body.itl_s is None else body.itl_s * 1000,
         "quantization": body.quantizations,
-        "chips": list(body.chips),
-        "prices": ",".join(f"{k}={v!r}" for k, v in body.chips.items() if v is not None),
+        "chips": list(chips),
+        "prices": ",".join(f"{k}={v!r}" for k, v in chips.items() if v is not None),
     }
     form = SizeForm(data, team=request.team)
     _check(form, known=set(form.fields) | {"model"}, given=terms)
@@ -68,7 +75,7 @@ def plan_mixed(request: PortalRequest, body: MixedIn, response: HttpResponse) ->
     """The best plan over chips of several kinds. 202 while it is searched: ask again."""
     data = body.dict(include={"seq_len", "global_batch", "dtype"}) | _model(body.model)
     data["network_gbps"] = body.network_GBps_per_chip
-    for n, (name, count) in enumerate(body.chips.items(), start=1):
+    for n, (name, count) in enumerate(_named(body.chips, request.team).items(), start=1):
         data |= {f"chip{n}": name, f"count{n}": count}
     form = MixedForm(data, team=request.team)
     _check(form, known=set(form.fields), given={})
@@ -84,6 +91,18 @@ def _model(model: Mapping[str, Any] | str) -> dict[str, Any]:
     if isinstance(model, str):
         return {"model": model}
     return {"model": OWN_MODEL, "config": json.dumps(model)}
+
+
+def _named(chips: Mapping[str, T], team: Team) -> dict[str, T]:
+    """By the names of the catalogue. Raises: Refused for one unknown, or named twice."""
+    known = catalogue_selectors.chips(team)
+    try:
+        named = {find(name, known).name: value for name, value in chips.items()}
+    except UnknownChip as error:
+        raise Refused("invalid_request", str(error), pointer="/chips") from None
+    if len(named) < len(chips):
+        raise Refused("invalid_request", _("chips: two names are of one chip"), pointer="/chips")
+    return named
 
 
 def _check(form: ModelForm, *, known: set[str], given: Mapping[str, Any]) -> None:

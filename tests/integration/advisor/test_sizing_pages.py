@@ -220,6 +220,15 @@ def test_sizes_by_rest_are_asked_again_until_they_are_there(team):
         assert post(team, "/plans/size", TRAIN | wrong).status_code == 422
 
 
+@pytest.mark.parametrize(("path", "body"), [("/plans/size", SERVE), ("/plans/mixed", BOTH)])
+def test_chips_are_known_by_rest_by_any_of_their_names_but_one_at_a_time(team, path, body):
+    assert post(team, path, body | {"chips": {"h100": 8}}).status_code in {200, 202}
+    unknown = post(team, path, body | {"chips": {"H1000": 8}})
+    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/chips")
+    assert "did you mean" in unknown.json()["detail"]
+    assert post(team, path, body | {"chips": {"h100": 8, "H100-80GB": 8}}).status_code == 422
+
+
 def test_an_own_price_is_what_the_next_sizing_computes_with(team):
     catalogue_services.set_figure(
         team=team, chip="H100-80GB", given=given(value=1.25), actor="user:t"
