@@ -3,7 +3,8 @@
 Only what the plan and the shape decide is written: data, learning rate and paths stay the user's.
 What a program cannot express is refused by field, never left out in silence. Sources:
 megatron/training/arguments.py of Megatron-LM (August 2026; expert-tensor-parallel-size since core
-0.9); torchtitan/config/job_config.py of torchtitan (commit 000204a).
+0.9, pipeline-model-parallel-layout since 0.13: megatron/core/transformer/
+pipeline_parallel_layer_layout.py); torchtitan/config/job_config.py of torchtitan (commit 000204a).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from regatta.planning import plans
 from regatta.planning.plans import DTYPES, Plan
 from regatta.planning.shapes import BadField, Real, Shape
 
-Setting = str | int | list[str]
+Setting = str | int | list[str] | list[list[str]]
 Settings = dict[str, Real | str]
 
 
@@ -28,6 +29,9 @@ def megatron_args(shape: Shape, plan: Plan) -> list[str]:
     Raises: BadField for arrays, and for what Megatron-LM cannot do.
     """
     plan, shape = _plain(plan), _plain(shape)
+    if plan.frozen:
+        raise BadField("frozen", "pretrain_gpt.py has no adapters; 0 is right")
+    half = plan.dtype == plans.FP16
     settings: Settings = {
         "num-layers": shape.layers,
         "hidden-size": shape.hidden,
@@ -43,8 +47,13 @@ def megatron_args(shape: Shape, plan: Plan) -> list[str]:
         "micro-batch-size": plan.micro_batch,
         "global-batch-size": plan.global_batch,
     }
-    if plan.vpp > 1:
+    if shape.layers % (plan.pp * plan.vpp):
+        chunks = "|".join("t" * count for count in _chunks(shape, plan))
+        settings["pipeline-model-parallel-layout"] = f"E{chunks}L"
+    elif plan.vpp > 1:
         settings["num-virtual-stages-per-pipeline-rank"] = plan.vpp
+    if (copies := plan.dp * plan.cp / _shards(shape, plan)) > 1:
+        settings["num-distributed-optimizer-instances"] = copies
     if shape.window:
         settings |= _window(shape)
     if plan.zero_stage >= 2:
@@ -62,8 +71,10 @@ def megatron_args(shape: Shape, plan: Plan) -> list[str]:
         "multi-latent-attention": shape.kv_rank,
         "group-query-attention": not shape.kv_rank and shape.kv_heads != shape.heads,
         "moe-grouped-gemm": shape.experts,
-        "bf16": DTYPES[int(plan.dtype)] not in {"fp16", "fp32"},
-        "fp16": DTYPES[int(plan.dtype)] == "fp16",
+        "bf16": not half and plan.dtype != plans.FP32,
+        "fp16": half,
+        "grad-reduce-in-bf16": not half and plan.grad_bytes == 2,
+        "accumulate-allreduce-grads-in-fp32": half and plan.grad_bytes == 4,
     }
     words = [word for name, value in settings.items() for word in (f"--{name}", _text(value))]
     return words + [f"--{name}" for name, wanted in flags.items() if wanted]
@@ -76,12 +87,13 @@ def torchtitan_toml(shape: Shape, plan: Plan) -> str:
     Raises: BadField for arrays, and for what torchtitan cannot do.
     """
     plan, shape = _plain(plan), _plain(shape)
-    _can_titan(plan)
+    _can_titan(shape, plan)
     steps = plan.global_batch / (plan.dp * plan.micro_batch)
     sharded = plan.zero_stage >= 1
+    within = int(_shards(shape, plan) / plan.cp) if sharded else 1  # the shards, but for cp's
     parallelism: dict[str, Setting] = {
-        "data_parallel_replicate_degree": 1 if sharded else int(plan.dp),
-        "data_parallel_shard_degree": int(plan.dp) if sharded else 1,
+        "data_parallel_replicate_degree": int(plan.dp) // within,
+        "data_parallel_shard_degree": within,
         "fsdp_reshard_after_forward": "always" if plan.zero_stage >= 3 else "never",
         "tensor_parallel_degree": int(plan.tp),
         "context_parallel_degree": int(plan.cp),
@@ -94,8 +106,7 @@ def torchtitan_toml(shape: Shape, plan: Plan) -> str:
         parallelism |= {
             "pipeline_parallel_schedule": "Interleaved1F1B" if plan.vpp > 1 else "1F1B",
             "pipeline_parallel_microbatch_size": int(plan.micro_batch),
-            "pipeline_parallel_layers_per_stage": int(np.ceil(shape.layers / plan.pp / plan.vpp)),
-        }
+        } | _titan_stages(shape, plan)
     recompute: dict[str, Setting] = {"mode": plans.RECOMPUTE[int(plan.recompute)]}
     if plan.recompute == plans.SELECTIVE:
         recompute["selective_ac_option"] = "op"
@@ -116,7 +127,49 @@ def torchtitan_toml(shape: Shape, plan: Plan) -> str:
     return "\n".join(_section(name, entries) for name, entries in sections.items())
 
 
-def _can_titan(plan: Plan) -> None:
+def _chunks(shape: Shape, plan: Plan) -> list[int]:
+    """Layers of each chunk of the pipeline, as `step.stage_layers` counts them by stage.
+
+    Where they do not divide, those beside embedding and head have one less.
+    """
+    count, stages = int(plan.pp * plan.vpp), int(plan.pp)
+    most = -(-int(shape.layers) // count)
+    # The third to have less; of two stages, the first has its one already.
+    third = count - 2 if stages > 2 else count - 3
+    ends = dict.fromkeys((count - 1, 0, third, *range(count - 2, 0, -1)))
+    less = list(ends)[: most * count - int(shape.layers)]
+    return [most - (index in less) for index in range(count)]
+
+
+def _titan_stages(shape: Shape, plan: Plan) -> dict[str, Setting]:
+    """By number where layers divide, none less at the ends; else layer by layer."""
+    chunks = _chunks(shape, plan)
+    if len(set(chunks)) == 1:
+        less = {f"pipeline_parallel_{end}_stage_less_layers": 0 for end in ("first", "last")}
+        return {"pipeline_parallel_layers_per_stage": chunks[0], **less}
+    if 0 in chunks[1:-1]:
+        raise BadField("vpp", f"{plan.vpp:g} leaves a stage without layers; less is right")
+    names = iter([f"layers.{layer}" for layer in range(int(shape.layers))])
+    parts = [[next(names) for _ in range(count)] for count in chunks]
+    parts[0].insert(0, "tok_embeddings")
+    parts[-1] += ["norm", "output"]
+    return {"module_fqns_per_model_part": parts}
+
+
+def _shards(shape: Shape, plan: Plan) -> float:
+    """Ranks that states are sharded over. Raises: BadField where a program cannot shard so."""
+    ranks, shards = plan.dp * plan.cp, float(plans.shard_ranks(plan))
+    if not plan.zero_stage or shards == ranks:
+        return float(ranks)
+    if ranks % shards or shards % plan.cp:
+        right = f"a multiple of cp that divides dp x cp = {ranks:g} is right"
+        raise BadField("shard_ranks", f"{shards:g}; {right}")
+    if shape.experts:
+        raise BadField("shard_ranks", f"{shards:g} would shard experts over fewer; 0 is right")
+    return shards
+
+
+def _can_titan(shape: Shape, plan: Plan) -> None:
     if plan.tp > 1 and not plan.sequence_parallel:
         raise BadField("sequence_parallel", "torchtitan always has it with tp; 1 is right")
     if plan.dtype in (plans.FP16, plans.FP4):
@@ -124,6 +177,12 @@ def _can_titan(plan: Plan) -> None:
         raise BadField("dtype", f"torchtitan has no {name}; bf16, fp8 or mxfp8 is right")
     if plan.ep > 1 and plan.etp > 1:
         raise BadField("etp", f"{plan.etp:g} beside ep is not possible in torchtitan; 1 is right")
+    if shape.experts and plan.ep == 1 and plan.etp != plan.tp:
+        raise BadField("etp", f"{plan.etp:g} without ep; tp = {plan.tp:g} is right in torchtitan")
+    if plan.cp > 1 and not plan.zero_stage:
+        raise BadField("zero_stage", "torchtitan shards over the ranks of cp; 1 is right")
+    if plan.grad_bytes != 4:
+        raise BadField("grad_bytes", f"{plan.grad_bytes:g}; torchtitan reduces in 32 bits")
     if plan.ep > plan.dp * plan.cp:
         raise BadField("ep", f"{plan.ep:g}; at most dp x cp = {plan.dp * plan.cp:g} in torchtitan")
     if plan.frozen:

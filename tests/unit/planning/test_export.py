@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from regatta.planning.hf import MODELS as CONFIGS
 from regatta.planning.hf import from_hf_config
 from regatta.planning.plans import Plan
 from regatta.planning.shapes import BadField
+from regatta.planning.step import stage_layers
 
 
 def shape(name):
@@ -98,6 +99,9 @@ def test_megatron_is_told_latent_attention_and_experts():
         ({"dtype": plans.FP4}, ["--bf16", "--fp4-format", "e2m1"], ["--fp8-format"]),
         ({"vpp": 1.0}, [], ["--num-virtual-stages-per-pipeline-rank"]),
         ({"dp": 1.0}, [], ["--overlap-grad-reduce"]),
+        ({"grad_bytes": 2.0}, ["--grad-reduce-in-bf16"], []),
+        ({"dtype": plans.FP16, "grad_bytes": 2.0}, [], ["--accumulate-allreduce-grads-in-fp32"]),
+        ({"dtype": plans.FP16}, ["--accumulate-allreduce-grads-in-fp32"], []),
     ],
 )
 def test_each_choice_becomes_its_arguments_and_no_others(changes, present, absent):
@@ -135,6 +139,8 @@ def test_torchtitan_is_told_a_pipeline():
             "pipeline_parallel_schedule": "Interleaved1F1B",
             "pipeline_parallel_microbatch_size": 1,
             "pipeline_parallel_layers_per_stage": 4,
+            "pipeline_parallel_first_stage_less_layers": 0,
+            "pipeline_parallel_last_stage_less_layers": 0,
         },
         "activation_checkpoint": {"mode": "selective", "selective_ac_option": "op"},
     }
@@ -171,6 +177,10 @@ def test_torchtitan_converts_the_model_to_eight_bits(dtype, converter, section):
         ({"ep": 4.0, "etp": 8.0}, "etp"),
         ({"ep": 32.0, "etp": 1.0}, "ep"),
         ({"frozen": 1.0}, "frozen"),
+        ({"cp": 2.0, "zero_stage": 0.0}, "zero_stage"),
+        ({"grad_bytes": 2.0}, "grad_bytes"),
+        ({"shard_ranks": 3.0}, "shard_ranks"),
+        ({"cp": 2.0, "shard_ranks": 1.0}, "shard_ranks"),
     ],
 )
 def test_what_torchtitan_cannot_do_is_refused_by_field(changes, field):
@@ -207,3 +217,71 @@ def test_both_programs_are_told_the_same_chips_and_batch(tp, pp, dp, micro, accu
     local = titan["training"]["local_batch_size"]
     assert titan["training"]["global_batch_size"] % (local * dp) == 0
     assert local == (micro * accumulated if pp > 1 else micro)
+
+
+OTHER = {
+    "tp": 4.0, "pp": 2.0, "vpp": 10.0, "dp": 8.0, "cp": 2.0, "ep": 2.0, "etp": 4.0,
+    "micro_batch": 2.0, "global_batch": 256.0, "sequence_parallel": 0.0, "zero_stage": 3.0,
+    "shard_ranks": 4.0, "recompute": plans.FULL, "dtype": plans.FP8, "grad_bytes": 2.0,
+    "frozen": 1.0,
+}  # fmt: skip
+
+
+def answer(export, model, plan):
+    try:
+        return export(model, plan)
+    except BadField as refused:
+        return str(refused)
+
+
+@pytest.mark.parametrize("export", [megatron_args, torchtitan_toml])
+@pytest.mark.parametrize("field", [one.name for one in fields(Plan)])
+def test_every_field_of_a_plan_changes_what_is_told_or_is_refused(export, field):
+    """Megatron-LM alone has no word for dp: it is what the started processes leave."""
+    of_experts = field in {"ep", "etp"}
+    model = shape("mixtral-8x7b") if of_experts else LLAMA
+    plan = replace(PLAN, vpp=2.0) if of_experts else PLAN
+    changed = replace(plan, **{field: OTHER[field]})
+    alike = export is megatron_args and field == "dp"
+    assert (answer(export, model, changed) == answer(export, model, plan)) == alike
+
+
+def test_states_sharded_over_a_node_are_told_so():
+    plan = replace(PLAN, dp=8.0, cp=2.0, shard_ranks=8.0)
+    assert parsed(megatron_args(LLAMA, plan))["--num-distributed-optimizer-instances"] == "2"
+    told = tomllib.loads(torchtitan_toml(LLAMA, plan))["parallelism"]
+    assert (told["data_parallel_replicate_degree"], told["data_parallel_shard_degree"]) == (2, 4)
+    with pytest.raises(BadField, match=r"^shard_ranks: 8 would shard experts over fewer"):
+        megatron_args(shape("mixtral-8x7b"), replace(plan, vpp=1.0))
+
+
+@pytest.mark.parametrize(
+    ("layers", "pp", "vpp", "layout"),
+    [
+        (7, 4, 1, "Ett|tt|tt|tL"),
+        (6, 4, 1, "Et|tt|tt|tL"),
+        (9, 4, 1, "Ett|ttt|tt|ttL"),
+        (6, 4, 2, "E|t|t|t|t|t|t|L"),
+        (5, 4, 2, "E|t|t|t|t|t||L"),
+        (61, 2, 8, "Ettt|" + "tttt|" * 12 + "ttt|tttt|tttL"),
+    ],
+)
+def test_layers_that_do_not_divide_are_laid_out_as_they_were_counted(layers, pp, vpp, layout):
+    """As the step model counts them: so many in the fullest stage, so many in the last."""
+    model = replace(LLAMA, layers=float(layers))
+    plan = replace(PLAN, pp=float(pp), vpp=float(vpp))
+    told = parsed(megatron_args(model, plan))
+    assert told["--pipeline-model-parallel-layout"] == layout
+    assert "--num-virtual-stages-per-pipeline-rank" not in told
+    stages = [sum(chunk.count("t") for chunk in layout.split("|")[i::pp]) for i in range(pp)]
+    assert (max(stages), stages[-1]) == stage_layers(model, plan)
+
+
+def test_torchtitan_is_told_layer_by_layer_what_does_not_divide():
+    model = replace(LLAMA, layers=6.0)
+    told = tomllib.loads(torchtitan_toml(model, replace(PLAN, vpp=2.0)))["parallelism"]
+    layers = [[f"layers.{layer}"] for layer in range(6)]
+    assert told["module_fqns_per_model_part"] == [["tok_embeddings"], *layers, ["norm", "output"]]
+    assert "pipeline_parallel_layers_per_stage" not in told
+    with pytest.raises(BadField, match=r"^vpp: 2 leaves a stage without layers"):
+        torchtitan_toml(replace(LLAMA, layers=5.0), replace(PLAN, vpp=2.0))
