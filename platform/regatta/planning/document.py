@@ -15,11 +15,25 @@ from regatta.hardware.catalogue import Chip
 from regatta.hardware.clusters import Cluster, read_cluster
 from regatta.planning import plans
 from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
-from regatta.planning.shapes import BadField, Shape
+from regatta.planning.shapes import MOST_LAYERS, SHOWN, BadField, Shape
 
 KEYS = ("name", "model", "chip", "chips", "chips_per_node", "network_GBps_per_chip", "plan")
 WORDS = {"recompute": RECOMPUTE, "dtype": DTYPES}
 MOST = 1e15  # of any number in it: sums and products stay finite
+# Least and most where that is not 0 or, for a field that has to be said, 1 to MOST.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "layers": (1, MOST_LAYERS),
+    "ffn_matrices": (2, 3),
+    "tied_embeddings": (0, 1),
+    "window_share": (0, 1),
+    "etp": (1, MOST),
+    "sequence_parallel": (0, 1),
+    "zero_stage": (0, 3),
+    "grad_bytes": (2, 4),
+    "frozen": (0, 1),
+}
+# What need not be whole: the rest are counts. Widths are the quotients of others.
+PARTIAL = ("head_dim", "v_head_dim", "shared_ffn_hidden", "window_share", "tokens")
 
 T = TypeVar("T", Shape, Plan)
 
@@ -67,6 +81,8 @@ def read(document: object, chips: Mapping[str, Chip] | None = None) -> Planned:
     extra = {key: document.get(key) for key in ("chips_per_node", "network_GBps_per_chip")}
     cluster = read_cluster({**known, **extra}, chips)
     shape, plan = _read(Shape, document.get("model")), _read(Plan, document.get("plan"))
+    if shape.dense_layers > shape.layers:
+        raise BadField("dense_layers", f"{shape.dense_layers:g} of {shape.layers:g} layers")
     plans.check(plan, shape)
     plans.check_split(plan)
     if plans.chips(plan) != cluster.size:
@@ -107,8 +123,7 @@ def _read(kind: type[T], said: object) -> T:
     values = {}
     for name, one in known.items():
         if name in said:
-            least = 1 if one.default is MISSING else 0
-            values[name] = _number(name, said[name], least=least)
+            values[name] = _number(name, said[name], least=one.default is MISSING)
         elif one.default is MISSING:
             raise BadField(name, "is missing; give a number")
     return kind(**values)
@@ -121,6 +136,10 @@ def _number(name: str, value: object, *, least: float) -> float:
         return float(WORDS[name].index(str(value)))
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadField(name, f"{value!r} is no number")
-    if not least <= value <= MOST:
-        raise BadField(name, f"{value:g} is out of range; {least:g} to {MOST:g} is right")
+    least, most = BOUNDS.get(name, (least, MOST))
+    if not least <= value <= most:
+        wrong = f"{repr(value)[:SHOWN]} is out of range"
+        raise BadField(name, f"{wrong}; {least:g} to {most:g} is right")
+    if value % 1 and name not in PARTIAL:
+        raise BadField(name, f"{value:g} is no whole number")
     return float(value)

@@ -16,7 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from regatta.planning.shapes import MOST_LAYERS, MOST_OF_DIM, BadField, Shape, from_columns
+from regatta.planning.shapes import (
+    MOST_LAYERS,
+    MOST_OF_DIM,
+    SHOWN,
+    BadField,
+    Shape,
+    from_columns,
+)
 
 Config = Mapping[str, Any]
 
@@ -87,10 +94,9 @@ class _Reader:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
             raise BadField(key, f"{value!r} is no whole number")
-        if value < least:
-            raise BadField(key, f"{value} is out of range; at least {least} is right")
-        if value > MOST_OF_DIM:
-            raise BadField(key, f"{value:g} is out of range; at most {MOST_OF_DIM:,.0f} is right")
+        if not least <= value <= MOST_OF_DIM:
+            right = f"at most {MOST_OF_DIM:,.0f}" if value > least else f"at least {least}"
+            raise BadField(key, f"{repr(value)[:SHOWN]} is out of range; {right} is right")
         return float(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -130,8 +136,8 @@ def read_model(description: Config, *, seq_len: float | None = None) -> Shape:
         return from_hf_config(description, seq_len=seq_len)
     if unknown := sorted(set(description) - set((_COLUMNS + _OTHER_COLUMNS).split())):
         raise BadField(unknown[0], f"unknown; a model has {', '.join(_COLUMNS.split())}")
-    row = {key: _text(key, value) for key, value in description.items()}
-    return from_columns(row if seq_len is None else {**row, "seq_len": f"{seq_len:g}"})
+    said = description if seq_len is None else {**description, "seq_len": seq_len}
+    return from_columns({key: _text(key, value) for key, value in said.items()})
 
 
 def from_hf_config(config: Config, *, seq_len: float) -> Shape:
@@ -164,6 +170,10 @@ def from_hf_config(config: Config, *, seq_len: float) -> Shape:
     if shape.heads % shape.kv_heads:
         raise BadField(
             "num_key_value_heads", f"{shape.kv_heads:g} does not divide {shape.heads:g}"
+        )
+    if shape.dense_layers > shape.layers:
+        raise BadField(
+            "first_k_dense_replace", f"{shape.dense_layers:g} of {shape.layers:g} layers"
         )
     if shape.top_k > shape.experts:
         raise BadField("num_experts_per_tok", f"{shape.top_k:g} of {shape.experts:g} experts")

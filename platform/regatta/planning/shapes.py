@@ -22,6 +22,7 @@ DEEPSEEK_MLA = {"q_rank": 1536.0, "kv_rank": 512.0, "rope_dim": 64.0}  # DeepSee
 MOST_OF_DIM = 2.0**24  # the largest size of a model that is believed; Llama 4 has 10 M tokens
 MOST_LAYERS = 2.0**14
 MOST = 2.0**40  # of any other number of a row
+SHOWN = 40  # characters of a wrong value in a message
 MAX_DENSE_LAYERS = 3  # DeepSeek-V3 has three, V2 and GLM-4.5-Air one
 
 

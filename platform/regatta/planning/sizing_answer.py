@@ -15,7 +15,7 @@ from regatta.hardware.catalogue import GIB, Chip
 from regatta.planning.export import megatron_args, torchtitan_toml
 from regatta.planning.fleets import Fleet, Load, Serving
 from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
-from regatta.planning.shapes import BadField, Shape, parameters
+from regatta.planning.shapes import SHOWN, BadField, Shape, parameters
 from regatta.planning.sizing import Offer, Option, Sizing, Training
 
 UNKNOWN_POWER_W = 500.0  # of a chip whose TDP nobody publishes
@@ -115,8 +115,8 @@ def number(name: str, value: object) -> float:
         raise BadField(name, f"{value!r} is no number")
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise BadField(name, f"{value!r} is no number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise BadField(name, f"{repr(value)[:SHOWN]} is no number") from None
 
 
 def _prices(offers: Sequence[Offer], names: set[str]) -> dict[str, dict[str, Any]]:

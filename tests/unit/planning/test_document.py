@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from regatta.hardware.catalogue import UnknownChip
 from regatta.hardware.clusters import BadCluster, read_cluster
 from regatta.planning import document, plans
 from regatta.planning.hf import known_models, read_model
-from regatta.planning.search import NothingFits, search, site
-from regatta.planning.shapes import BadField
+from regatta.planning.plans import Plan
+from regatta.planning.search import NothingFits, predict, search, site
+from regatta.planning.shapes import BadField, Shape
 
 SHAPE = read_model(known_models()["llama-3-8b"], seq_len=8192)
 CLUSTER = read_cluster({"chips": {"H100": 8}, "network_GBps_per_chip": 25})
@@ -82,6 +84,13 @@ def test_what_is_impossible_is_refused_by_name(changes, error, words):
         ("recompute", "some", "recompute: 'some' is none of none, selective, full"),
         ("global_batch", 1, "global_batch"),
         ("tp", 0, "tp: 0 is out of range"),
+        ("etp", 0, "etp: 0 is out of range; 1 to"),
+        ("zero_stage", 9, "zero_stage: 9 is out of range; 0 to 3 is right"),
+        ("sequence_parallel", 2, "sequence_parallel: 2 is out of range; 0 to 1 is right"),
+        ("frozen", 2, "frozen: 2 is out of range"),
+        ("grad_bytes", 0, "grad_bytes: 0 is out of range; 2 to 4 is right"),
+        ("dp", 1.5, "dp: 1.5 is no whole number"),
+        ("micro_batch", 10**400, "micro_batch: 1000000000.{30} is out of range"),
         ("speed", 1, "speed: unknown"),
     ],
 )
@@ -89,6 +98,23 @@ def test_an_impossible_plan_is_refused_by_name(field, value, words):
     said = document.write(planned())
     with pytest.raises(BadField, match=words):
         document.read({**said, "plan": {**said["plan"], field: value}})
+
+
+@pytest.mark.parametrize("name", ["llama-3-8b", "deepseek-v2-lite"])
+@pytest.mark.parametrize("value", [0, 1, 1.5, -1, 10**400, 1e15, float("nan"), True, "x", None])
+def test_whatever_a_document_says_is_refused_by_name_or_predicted(name, value):
+    shape = read_model(known_models()[name], seq_len=8192)
+    plan = search(shape, site(CLUSTER), 64, top=1).plans[0].plan
+    said = document.write(replace(planned(plan=plan), shape=shape))
+    for part, kind in (("model", Shape), ("plan", Plan)):
+        for field in fields(kind):
+            try:
+                read = document.read({**said, part: {**said[part], field.name: value}})
+            except BadField:
+                continue
+            found = predict(read.shape, site(read.cluster), read.plan)
+            assert 0 < found.iteration_s < inf
+            assert 0 < found.peak_bytes < inf
 
 
 def test_no_object_is_refused():

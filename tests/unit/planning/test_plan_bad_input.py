@@ -24,7 +24,7 @@ from regatta.planning.shapes import BadField
 MODEL = {"layers": 8, "hidden": 2048, "heads": 16, "ffn_hidden": 8192, "vocab": 32000}
 CLUSTER = {"chips": {"A100-80GB": 16}, "chips_per_node": 8, "network_GBps_per_chip": 25}
 SIZE = ["--tokens", "1e11", "--chip", "A100-80GB=2"]
-HUGE = [float("nan"), float("inf"), -1, 0.5, 1e300, 10**30, "x", [], {}, True]
+HUGE = [float("nan"), float("inf"), -1, 0.5, 1e300, 10**30, 10**400, "x", [], {}, True]
 
 
 @pytest.fixture
