@@ -1,6 +1,7 @@
 """What a search of plans computes, from what was asked to what was found, both as JSON. Pure.
 
-`asked` holds everything that the answer depends on and nothing of any team.
+`asked` holds everything that the answer depends on, the planner's code and constants by their
+digest, and nothing of any team.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from math import inf
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from regatta import planning
 from regatta.hardware.catalogue import Chip, NoPeak, overlaid
 from regatta.hardware.clusters import Cluster
 from regatta.planning.mixed import block_schedule, plan_mixed
@@ -25,16 +29,17 @@ from regatta.planning.sizing import Offer, Searched, Training, counts, searched
 
 Asked = dict[str, Any]
 
-_RELEASE = 2  # of how a search is computed and kept; another number asks for all of them anew
 _DRAWN = 800  # operations of a schedule's picture
 _SIZES, _MIXED = "sizes", "mixed"
+_NOT_READ = frozenset({"mtbf_h", "tdp_w", "price_usd_per_hour", "purchase_usd"})  # by a search
 
 
 def sizes(request: Training, offer: Offer) -> Asked:
-    """The best plan by count of one kind of chip; tokens, prices and dates are not among it."""
+    """The best plan by count of one kind of chip; tokens, failures, prices and dates are not
+    among it."""
     return {
         "kind": _SIZES,
-        "release": _RELEASE,
+        "planner": planner(),
         "chip": offer.chip.name,
         "figures": _figures(offer.chip),
         "counts": sorted(counts(offer)),
@@ -49,7 +54,7 @@ def mixed(shape: Shape, cluster: Cluster, *, global_batch: int, dtype: str) -> A
     """The best plan over chips of several kinds."""
     return {
         "kind": _MIXED,
-        "release": _RELEASE,
+        "planner": planner(),
         "chips": [[chip.name, count, _figures(chip)] for chip, count in cluster.chips],
         "chips_per_node": cluster.chips_per_node,
         "network_Bps_per_chip": cluster.network_Bps_per_chip,
@@ -57,6 +62,13 @@ def mixed(shape: Shape, cluster: Cluster, *, global_batch: int, dtype: str) -> A
         "global_batch": global_batch,
         "dtype": dtype,
     }
+
+
+@cache
+def planner() -> str:
+    """The digest of the code and constants that answer; what others found is asked for anew."""
+    files = [Path(__file__), *Path(planning.__file__).parent.glob("*.*")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
 def key(asked: Asked) -> str:
@@ -128,13 +140,15 @@ def _shape(shape: Shape) -> dict[str, float]:
 
 
 def _figures(chip: Chip) -> dict[str, float]:
-    return {name: one.value for name, one in sorted(chip.figures.items())}
+    figures = sorted(chip.figures.items())
+    return {name: one.value for name, one in figures if name not in _NOT_READ}
 
 
 def _chip(name: str, figures: Mapping[str, float]) -> Chip:
     identity = dict.fromkeys(("vendor", "form_factor", "aliases", "note"), "")
     about = {"chip": name, "year": "0", "quality": "assumed", "source": "as asked"}
-    rows = [about | {"figure": one, "value": repr(value)} for one, value in figures.items()]
+    needed = {**figures, "mtbf_h": 1.0}  # by a chip, whatever it is
+    rows = [about | {"figure": one, "value": repr(value)} for one, value in needed.items()]
     return overlaid({}, [identity | {"chip": name}], rows)[name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from apps.advisor import search_services as services
 from apps.advisor import search_work, tasks
 from apps.advisor.models import PlanSearch
 from apps.http.problems import Refused
-from regatta.hardware.catalogue import catalogue
+from regatta.hardware.catalogue import FIGURES, catalogue, overlaid
 from regatta.planning.hf import known_models, read_model
 from regatta.planning.sizing import Offer, Training, searched
 
@@ -71,6 +72,23 @@ def test_other_prices_tokens_and_limits_take_no_other_search():
     assert PlanSearch.objects.count() == 2
     wanted("A100-80GB", request=training(global_batch=128))
     assert PlanSearch.objects.count() == 3
+
+
+@pytest.mark.parametrize("figure", sorted(FIGURES))
+def test_a_chips_figures_ask_for_a_new_search_only_where_one_reads_them(figure):
+    own = {"chip": "H100-80GB", "figure": figure, "value": "7", "year": "2026"}
+    own |= {"quality": "measured", "source": "here"}
+    [offer] = offers("H100-80GB")
+    chip = overlaid(catalogue(), [], [own])["H100-80GB"]
+    asked = [search_work.sizes(training(), one) for one in (offer, replace(offer, chip=chip))]
+    unread = {"mtbf_h", "tdp_w", "price_usd_per_hour", "purchase_usd"}
+    assert (search_work.key(asked[0]) == search_work.key(asked[1])) == (figure in unread)
+
+
+def test_another_planner_asks_for_all_searches_anew(monkeypatch):
+    [row] = wanted("H100-80GB")
+    monkeypatch.setattr(search_work, "planner", lambda: "of the next release")
+    assert [row] != wanted("H100-80GB")
 
 
 def test_one_search_is_done_at_a_time_and_a_lost_one_is_done_again():
