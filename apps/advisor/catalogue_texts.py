@@ -13,7 +13,7 @@ Words = str | Promise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """How a figure is called, and in which unit; places: digits after the point."""
+    """How a figure is called, and in which unit."""
 
     word: Words
     unit: Words

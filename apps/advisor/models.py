@@ -80,7 +80,7 @@ class ChipFigure(models.Model):
 
 
 class PlanSearch(models.Model):
-    """The best plan of a model by count of one kind of chip, or the wish for it.
+    """The best plan by count of one kind of chip, or over several kinds, or the wish for it.
 
     key: of `asked`, which holds everything that the search depends on and nothing of any team, so
     that whoever asks the same shares the answer. found: None until it is there; took_s: how long

@@ -33,11 +33,11 @@ def price(given: float | None, chip: Chip, cluster: Any, *, team: Team) -> Price
     if given is not None:
         return Price(usd_per_chip_hour=given, source=_("as given in the form"))
     if cluster is not None:
-        hourly = costs.hourly_usd(clusters.planned_kinds(cluster.pk), team_id=team.pk)
+        kinds = clusters.planned_kinds(cluster.pk)
+        hourly = costs.hourly_usd(kinds, team_id=team.pk)
         if hourly is None:
             return Price(usd_per_chip_hour=None, source=_("no price of its nodes is known"))
         per_chip = hourly / Decimal(cluster.workers * cluster.node_chips)
-        kinds = clusters.planned_kinds(cluster.pk)
         return Price(
             usd_per_chip_hour=float(per_chip),
             source=_("prices of the nodes of %(name)s") % {"name": cluster.name},

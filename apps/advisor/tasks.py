@@ -1,4 +1,4 @@
-"""Celery's doors to searches of plans for sizing, and to predictions of jobs that run by one."""
+"""Celery's doors to searches of plans, and to predictions of jobs that run by one."""
 
 from __future__ import annotations
 
