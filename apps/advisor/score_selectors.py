@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import mean, median
@@ -15,6 +15,7 @@ from apps.costs import selectors as costs
 from apps.insights import selectors as metrics
 from apps.jobs import selectors as jobs
 from apps.jobs.selectors import Outcome
+from regatta.hardware.catalogue import GIB
 from regatta.planning import document
 from regatta.planning.document import Planned
 from regatta.planning.ranking import Ranked
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 WARM_UP_STEPS = 10  # compilers, caches and clocks settle in them
 SHOWN = 200
-_BYTES_OF = {"peak_memory_bytes": 1.0, "peak_memory_gib": float(1 << 30)}
+_BYTES_OF = {"peak_memory_bytes": 1.0, "peak_memory_gib": GIB}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,29 +124,31 @@ def document_of(found: Foretold) -> dict[str, Any]:
     return document.write(found.planned)
 
 
-def measure(outcome: Outcome, *, tokens_per_step: float) -> Measured:
-    """What an attempt reported: `step_s`, else `tokens_per_s`; `peak_memory_bytes` or `_gib`."""
-    took = metrics.median(outcome.attempt_id, "step_s", warm_up=WARM_UP_STEPS)
-    seconds = took.value if took else None
-    if took is None:
-        took = metrics.median(outcome.attempt_id, "tokens_per_s", warm_up=WARM_UP_STEPS)
-        seconds = tokens_per_step / took.value if took else None
-    peaks = [
-        value * unit
-        for key, unit in _BYTES_OF.items()
-        if (value := metrics.greatest(outcome.attempt_id, key)) is not None
-    ]
-    heads = metrics.heads(outcome.attempt_id)
-    began, ended = outcome.started_at, outcome.ended_at
-    return Measured(
-        attempt=outcome.attempt,
-        steps=took.steps if took else 0,
-        trained_steps=max((head.step - head.first_step + 1 for head in heads), default=0),
-        iteration_s=seconds,
-        peak_bytes=max(peaks, default=None),
-        hours=(ended - began).total_seconds() / 3600 if began and ended else None,
-        usd=costs.cost_usd(f"jobs.attempt:{outcome.attempt_id}", now=ended),
-    )
+def measure(pairs: Iterable[tuple[Prediction, Outcome]]) -> dict[int, Measured]:
+    """What attempts reported, by job, in as many queries for many as for one: `step_s`, else
+    `tokens_per_s`; `peak_memory_bytes` or `_gib`."""
+    all_ = list(pairs)
+    ids = [outcome.attempt_id for _row, outcome in all_]
+    steps = metrics.medians(ids, "step_s", warm_up=WARM_UP_STEPS)
+    rates = metrics.medians(ids, "tokens_per_s", warm_up=WARM_UP_STEPS)
+    told, trained = metrics.greatest(ids, _BYTES_OF), metrics.steps_told(ids)
+    spent = costs.costs_usd(f"jobs.attempt:{pk}" for pk in ids)
+    found = {}
+    for row, outcome in all_:
+        pk, began, ended = outcome.attempt_id, outcome.started_at, outcome.ended_at
+        step, rate = steps.get(pk), rates.get(pk)
+        peaks = [told[pk, key] * unit for key, unit in _BYTES_OF.items() if (pk, key) in told]
+        took = step or rate
+        found[row.job_id] = Measured(
+            attempt=outcome.attempt,
+            steps=took.steps if took else 0,
+            trained_steps=trained.get(pk, 0),
+            iteration_s=step.value if step else row.tokens_per_step / rate.value if rate else None,
+            peak_bytes=max(peaks, default=None),
+            hours=(ended - began).total_seconds() / 3600 if began and ended else None,
+            usd=spent[f"jobs.attempt:{pk}"],
+        )
+    return found
 
 
 def comparison(team: Team, job_id: int) -> Comparison | None:
@@ -166,22 +169,25 @@ def record(team: Team) -> Record:
     )
 
 
-def _compared(rows: Sequence[Prediction] | Any) -> list[Comparison]:
+def _compared(rows: Iterable[Prediction]) -> list[Comparison]:
+    """Beside what is stored, or what can be read by now of an attempt that still reports."""
     found = list(rows)
     outcomes: Mapping[int, Outcome] = jobs.outcomes(row.job_id for row in found)
+    pairs = [(row, outcomes[row.job_id]) for row in found if row.job_id in outcomes]
+    read = measure((row, outcome) for row, outcome in pairs if outcome.attempt != row.attempt)
+    stored = {row.job_id: _stored(row, outcome) for row, outcome in pairs}
+    known = stored | read
     return [
         Comparison(
-            prediction=row, outcome=outcomes.get(row.job_id), measured=_known(row, outcomes)
+            prediction=row,
+            outcome=outcomes.get(row.job_id),
+            measured=known.get(row.job_id),
         )
         for row in found
     ]
 
 
-def _known(row: Prediction, outcomes: Mapping[int, Outcome]) -> Measured | None:
-    """What is stored, or what can be read by now, of an attempt that still reports as well."""
-    outcome = outcomes.get(row.job_id)
-    if outcome is None or outcome.attempt != row.attempt:
-        return measure(outcome, tokens_per_step=row.tokens_per_step) if outcome else None
+def _stored(row: Prediction, outcome: Outcome) -> Measured:
     return Measured(
         attempt=outcome.attempt,
         steps=row.steps,

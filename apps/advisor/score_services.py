@@ -69,18 +69,21 @@ def settle(*, now: datetime | None = None) -> None:
     due = open_.annotate(last=Subquery(ended.values("number")[:1])).exclude(last=None)
     rows = list(due.exclude(attempt=F("last")).order_by("pk")[:_AT_ONCE])
     outcomes = jobs.outcomes(row.job_id for row in rows)
+    found = score_selectors.measure(
+        (row, outcomes[row.job_id])
+        for row in rows  # but those that are gone, or were tried once more just now
+        if row.job_id in outcomes and outcomes[row.job_id].attempt == row.last
+    )
     for row in rows:
-        outcome = outcomes.get(row.job_id)
-        if outcome is None or outcome.attempt != row.last:  # gone, or tried once more just now
+        if (told := found.get(row.job_id)) is None:
             continue
-        found = score_selectors.measure(outcome, tokens_per_step=row.tokens_per_step)
         Prediction.objects.filter(pk=row.pk, attempt=row.attempt).update(
-            attempt=found.attempt,
-            steps=found.steps,
-            trained_steps=found.trained_steps,
-            measured_iteration_s=found.iteration_s,
-            measured_peak_bytes=found.peak_bytes,
-            measured_hours=found.hours,
-            measured_usd=found.usd,
+            attempt=told.attempt,
+            steps=told.steps,
+            trained_steps=told.trained_steps,
+            measured_iteration_s=told.iteration_s,
+            measured_peak_bytes=told.peak_bytes,
+            measured_hours=told.hours,
+            measured_usd=told.usd,
             settled_at=at,
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 
 from django.db import connection
-from django.db.models import Max, QuerySet, Sum
+from django.db.models import F, Max, QuerySet, Sum
 from django.db.models.functions import Now
 
 from apps.clusters import selectors as clusters
@@ -110,8 +110,9 @@ class Median:
     steps: int
 
 
-def median(attempt_id: int, key: str, *, warm_up: int) -> Median | None:
-    """Of what an attempt reported after its first steps; None if it reported too little.
+def medians(attempt_ids: Iterable[int], key: str, *, warm_up: int) -> dict[int, Median]:
+    """Of what attempts reported after their first steps, by attempt; without those that reported
+    too little.
 
     warm_up: steps to leave out at the start, yet never more than a fifth of them all.
     """
@@ -119,29 +120,38 @@ def median(attempt_id: int, key: str, *, warm_up: int) -> Median | None:
         cursor.execute(
             """
             WITH told AS (
-                SELECT step, value, dense_rank() OVER (ORDER BY step) AS place
+                SELECT attempt_id, step, value,
+                       dense_rank() OVER (PARTITION BY attempt_id ORDER BY step) AS place
                   FROM insights_metricpoint JOIN insights_metrickey ON id = key_id
-                 WHERE attempt_id = %(attempt_id)s AND name = %(key)s
+                 WHERE attempt_id = ANY(%(attempt_ids)s) AND name = %(key)s
                    AND value > 0 AND value < 'Infinity'),
-            warm AS (
-                SELECT * FROM told
-                 WHERE place > least(%(warm_up)s, (SELECT max(place) FROM told) / 5))
-            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY value), count(DISTINCT step)
-              FROM warm
+            counted AS (
+                SELECT *, max(place) OVER (PARTITION BY attempt_id) AS places FROM told)
+            SELECT attempt_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
+                   count(DISTINCT step)
+              FROM counted WHERE place > least(%(warm_up)s, places / 5)
+             GROUP BY attempt_id
             """,
-            {"attempt_id": attempt_id, "key": key, "warm_up": warm_up},
+            {"attempt_ids": list(attempt_ids), "key": key, "warm_up": warm_up},
         )
-        value, steps = cursor.fetchone()
-    return None if value is None else Median(value=float(value), steps=steps)
+        return {pk: Median(value=value, steps=steps) for pk, value, steps in cursor.fetchall()}
 
 
-def greatest(attempt_id: int, key: str) -> float | None:
-    """The greatest value of a metric over all ranks and steps; None if none was reported."""
+def greatest(attempt_ids: Iterable[int], keys: Iterable[str]) -> dict[tuple[int, str], float]:
+    """The greatest value of metrics over all ranks and steps, by attempt and metric."""
+    names = dict(MetricKey.objects.filter(name__in=list(keys)).values_list("pk", "name"))
     rows = MetricPoint.objects.filter(
-        attempt_id=attempt_id, key_id__in=MetricKey.objects.filter(name=key).values("pk")
+        attempt_id__in=list(attempt_ids), key_id__in=names, value__gt=0, value__lt=float("inf")
     )
-    found = rows.filter(value__gt=0, value__lt=float("inf")).aggregate(most=Max("value"))["most"]
-    return None if found is None else float(found)
+    told = rows.values_list("attempt_id", "key_id").annotate(most=Max("value"))
+    return {(pk, names[key]): most for pk, key, most in told}
+
+
+def steps_told(attempt_ids: Iterable[int]) -> dict[int, int]:
+    """From the first step of its longest series to the last, by attempt."""
+    rows = SeriesHead.objects.filter(attempt_id__in=list(attempt_ids))
+    span = Max(F("step") - F("first_step") + 1)
+    return dict(rows.values_list("attempt_id").annotate(most=span))
 
 
 def dropped(attempt_id: int) -> int:

@@ -12,6 +12,8 @@ import pytest
 from chips import a_chip
 from clusters import a_ready_cluster
 from costs import a_price
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from jobs import a_job, the_attempt
 from people import a_member, a_team, owner_of
@@ -271,6 +273,23 @@ def test_a_plan_for_a_chip_of_the_teams_own_is_borne_out_or_not(client, team):
     record = client.get("/t/crew/plan/record/").context["record"]
     assert record.rows[0].prediction.plan["chip"] == "lab-core"
     assert record.rows[0].time_error == pytest.approx(-0.5)
+
+
+def test_a_long_record_takes_no_more_queries_than_a_short_one(client, team, cluster):
+    a_price("4", kind="local", team=team)
+    client.force_login(owner_of(team))
+
+    def asked(jobs):
+        for _ in range(jobs):
+            ended(a_planned_job(cluster), *steps(1.0), ("peak_memory_gib", 50, 1.0, 50.0))
+        score_services.foresee()
+        with CaptureQueriesContext(connection) as queries:
+            rows = client.get("/t/crew/plan/record/").context["record"].rows
+        assert all(row.measured.iteration_s and row.measured.trained_steps == 50 for row in rows)
+        return len(queries)
+
+    few = asked(1)
+    assert asked(4) == few
 
 
 def test_the_record_is_the_teams_own(client, team, cluster):
