@@ -18,6 +18,7 @@ from regatta.planning.shapes import BadField, Shape
 
 OWN_MODEL = "config"
 MOST_CHIPS, MOST_BATCH, MOST_TOKENS = 1 << 20, 1 << 20, 1 << 24
+ADAPTERS = gettext_lazy("Adapters only (LoRA)")
 CONFIG_CHARS = 8_000  # of an address, which servers and proxies cut at some length
 # What one request may make the engine compute grows with these; published models have far less.
 MOST_OF_SHAPE = {"layers": 1000, "heads": 1024, "experts": 4096}

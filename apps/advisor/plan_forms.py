@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.advisor import catalogue_selectors, plan_prices
 from apps.advisor.model_forms import (
+    ADAPTERS,
     MOST_BATCH,
     MOST_CHIPS,
     MOST_TOKENS,
@@ -131,6 +132,7 @@ class PlanForm(ModelForm):
         max_value=1e9,
         widget=decimal_input("0"),
     )
+    lora = forms.BooleanField(label=ADAPTERS, required=False)
     usd = forms.FloatField(
         label=gettext_lazy("USD per chip-hour"),
         required=False,
@@ -186,6 +188,7 @@ class PlanForm(ModelForm):
                 fix=fix,
                 headroom=(said["headroom"] or 0) / 100,
                 dtype=float(DTYPES.index(said["dtype"])),
+                frozen=float(said["lora"]),
             ),
             tokens=(said["tokens_b"] or 0) * 1e9,
             price=plan_prices.price(said["usd"], chip, row, team=self.team),

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.advisor import catalogue_selectors
 from apps.advisor.catalogue_texts import SURE
-from apps.advisor.model_forms import MOST_BATCH, MOST_TOKENS, ModelForm, decimal_input
+from apps.advisor.model_forms import ADAPTERS, MOST_BATCH, MOST_TOKENS, ModelForm, decimal_input
 from apps.advisor.plan_answers import MOST_ROWS
 from regatta.costs.tco import Ownership
 from regatta.hardware.catalogue import Chip, UnknownChip, find
@@ -98,7 +98,7 @@ class SizeForm(ModelForm):
     tokens_b = _number(gettext_lazy("Tokens, billions"), most=1e9)
     samples = _number(gettext_lazy("Samples"), most=1e12)
     epochs = _number(gettext_lazy("Epochs"), most=1e4)
-    lora = forms.BooleanField(label=gettext_lazy("Adapters only (LoRA)"), required=False)
+    lora = forms.BooleanField(label=ADAPTERS, required=False)
     seq_len = forms.IntegerField(
         label=gettext_lazy("Sequence length"), required=False, min_value=1, max_value=MOST_TOKENS
     )

@@ -27,7 +27,7 @@ from apps.http.problems import Refused
 from regatta.costs.tco import break_even_busy
 from regatta.planning.fleets import Load, Serving
 from regatta.planning.shapes import BadField
-from regatta.planning.sizing import NoPlan, Option, Sizing
+from regatta.planning.sizing import NoPlan, Option, Sizing, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def _line(request: PortalRequest, asked: Asked, one: Way, picked: list[Words]) -
     if isinstance(one, Option) and not isinstance(asked.request, Load):
         told |= {
             "plan": plan_texts.short(one.best.plan),
-            "explore": _explore(request, asked, one),
+            "explore": _explore(request, asked.request, one),
             "finish": timezone.now() + timedelta(days=one.days) if one.days < _FAR_DAYS else None,
             "usd_per_mtok": one.cost_usd / asked.request.tokens * 1e6,
         }
@@ -133,7 +133,7 @@ def _line(request: PortalRequest, asked: Asked, one: Way, picked: list[Words]) -
 _FAR_DAYS = 100 * 365
 
 
-def _explore(request: PortalRequest, asked: Asked, one: Option) -> str:
+def _explore(request: PortalRequest, asked: Training, one: Option) -> str:
     """The explorer on the same model, chips and batch."""
     words = {
         "model": request.GET.get("model", BEGUN["model"]),
@@ -141,11 +141,12 @@ def _explore(request: PortalRequest, asked: Asked, one: Option) -> str:
         "where": "catalogue",
         "chip": one.chip,
         "count": one.count,
-        "seq_len": int(asked.request.shape.seq_len),
+        "seq_len": int(asked.shape.seq_len),
         "global_batch": int(one.best.plan.global_batch),
-        "dtype": getattr(asked.request, "dtype", "bf16"),
-        "usd": f"{one.usd_per_chip_hour:g}",
-        "tokens_b": f"{getattr(asked.request, 'tokens', 0) / 1e9:g}",
+        "dtype": asked.dtype,
+        "usd": repr(one.usd_per_chip_hour),
+        "tokens_b": repr(asked.tokens / 1e9),
+        "lora": "on" if asked.frozen else "",
     }
     address = reverse("advisor:explore", args=[request.team.slug])
     return f"{address}?{urlencode({name: value for name, value in words.items() if value != ''})}"

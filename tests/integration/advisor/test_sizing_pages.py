@@ -162,6 +162,17 @@ def test_the_sizing_page_shows_how_far_it_is_and_then_the_front(client, team):
     assert PlanSearch.objects.count() == 2, "other prices take no other search"
 
 
+@pytest.mark.parametrize("goal", ["&tokens_b=1.23456789", "&goal=samples&samples=1234567&lora=on"])
+def test_a_line_of_the_front_opens_the_very_plan_with_its_cost_and_end(client, team, goal):
+    page(client, team, SIZED + goal)
+    search_all()
+    [line, *_rest] = page(client, team, SIZED + goal).context["lines"]
+    answer = client.get(line.explore).context["answer"]
+    assert answer.chosen == line.one.best
+    assert answer.money.seconds / 86_400 == pytest.approx(line.one.days, rel=1e-12)
+    assert answer.money.usd == pytest.approx(line.one.cost_usd, rel=1e-12)
+
+
 def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
     page(client, team, SIZED)
     search_all()
