@@ -30,6 +30,7 @@ from regatta.planning.shapes import BadField, Shape
 
 MOST_ROWS = 800_000  # of a space: about six seconds and 300 MB, DeepSeek-V3 on 2,048 chips
 TOP = 10
+TIGHT = 0.05  # of a chip's memory: with less free, what was not predicted may end a run
 _ROOM = Room(working=1, waiting=4)  # a search takes a core while it lasts
 
 
@@ -87,6 +88,7 @@ class Row:
     billion_usd: float | None
     why: str
     chosen: bool
+    tight: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class Answer:
     rank: int | None
     words: str
     fits: bool
+    tight: bool
     memory_bytes: float
     tokens_per_s: float
     money: Money
@@ -135,11 +138,12 @@ def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
     whole = max(total, chosen.peak_bytes)
     return Answer(
         result=result,
-        rows=[_row(asked, result, place, chosen) for place in range(len(result.plans))],
+        rows=[_row(asked, result, place, chosen, total) for place in range(len(result.plans))],
         chosen=chosen,
         rank=rank,
         words=plan_texts.short(chosen.plan),
         fits=chosen.peak_bytes <= total * (1 - asked.limits.headroom),
+        tight=_is_tight(chosen, total),
         memory_bytes=total,
         tokens_per_s=_tokens_per_step(asked) / chosen.iteration_s,
         money=money(
@@ -203,7 +207,7 @@ def _chosen(asked: Asked, at: Site, result: Result, picked: str) -> tuple[Ranked
         return result.plans[0], 1
 
 
-def _row(asked: Asked, result: Result, place: int, chosen: Ranked) -> Row:
+def _row(asked: Asked, result: Result, place: int, chosen: Ranked, memory_bytes: float) -> Row:
     item = result.plans[place]
     return Row(
         rank=place + 1,
@@ -215,7 +219,12 @@ def _row(asked: Asked, result: Result, place: int, chosen: Ranked) -> Row:
         ),
         why=plan_texts.why(item, result.plans[0] if place else None),
         chosen=item.plan == chosen.plan,
+        tight=_is_tight(item, memory_bytes),
     )
+
+
+def _is_tight(item: Ranked, memory_bytes: float) -> bool:
+    return item.peak_bytes > memory_bytes * (1 - TIGHT)
 
 
 def _export(make: Callable[[], str]) -> str:

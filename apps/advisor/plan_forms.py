@@ -40,6 +40,7 @@ BEGUN: Mapping[str, str] = {
     "seq_len": "8192",
     "global_batch": "512",
     "dtype": "bf16",
+    "headroom": "5",
     "tokens_b": "100",
 }
 _ANY, _AS_CHIP = gettext_lazy("any"), gettext_lazy("as the chip has it")

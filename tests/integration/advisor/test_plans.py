@@ -41,7 +41,17 @@ def test_the_page_begins_with_an_example(client, team):
     client.force_login(owner_of(team))
     answer = client.get(f"/t/{team.slug}/plan/")
     assert answer.status_code == 200
-    assert answer.context["answer"].rows[0].rank == 1
+    found = answer.context["answer"]
+    assert found.rows[0].rank == 1
+    assert found.chosen.peak_bytes <= 0.95 * found.memory_bytes
+    assert not found.tight
+
+
+def test_a_plan_that_leaves_hardly_any_memory_is_called_tight(ask):
+    answer = ask(model="llama-3.1-70b", count="64", global_batch="512")
+    free = 1 - answer.context["answer"].chosen.peak_bytes / answer.context["answer"].memory_bytes
+    assert 0 <= free < 0.05, free
+    assert ">tight</span>" in answer.content.decode()
 
 
 def test_plans_are_ranked_with_reasons_and_money(ask):
