@@ -25,7 +25,7 @@ RECOVER = "they recover; a shorter recovery_s, faster storage or fewer chips wou
 
 T = TypeVar("T")
 
-BATCH_TOKENS = 4e6  # of a step in pre-training: Llama 2 used 4 million
+BATCH_TOKENS = 2**22  # of a step in pre-training: Llama 2 used 4 million
 FINE_TUNING_BATCH = 64
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
@@ -150,7 +150,7 @@ def usual_batch(shape: Shape, *, fine_tuning: bool) -> int:
     """Sequences a step where nobody says: about 4 million tokens, or 64 samples."""
     if fine_tuning:
         return FINE_TUNING_BATCH
-    return 1 << max(0, round(BATCH_TOKENS / float(shape.seq_len)).bit_length() - 1)
+    return 1 << max(0, int(BATCH_TOKENS / float(shape.seq_len)).bit_length() - 1)
 
 
 def size_training(request: Training, offers: Sequence[Offer]) -> Sizing:

@@ -25,6 +25,7 @@ from regatta.planning.sizing import (
     pareto,
     searched,
     size_training,
+    usual_batch,
 )
 
 OWN = Ownership(chip_usd=30_000, chip_w=700)
@@ -240,6 +241,11 @@ def test_counts_over_which_the_batch_does_not_divide_are_passed_over_or_told():
     assert {option.count for option in sized.options} == {8}
     with pytest.raises(NoPlan, match=r"global_batch: 4 divides in no way over 521 chips"):
         size_training(training(global_batch=4), [rent("H100", counts=(521,))])
+
+
+@pytest.mark.parametrize("seq_len", [1024.0, 4096.0, 8192.0, 131072.0])
+def test_a_step_has_about_four_million_tokens_where_nobody_says(seq_len):
+    assert usual_batch(replace(shape(), seq_len=seq_len), fine_tuning=False) * seq_len == 2**22
 
 
 def test_of_several_chips_that_miss_the_nearest_is_told():
