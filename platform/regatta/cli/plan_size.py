@@ -30,7 +30,7 @@ class Asked:
     deadline_days: float | None
     budget_usd: float | None
     start: datetime | None
-    storage_gbps: float
+    storage_gbps: float | None
     recovery_s: float
     own: bool
     own_terms: Path | None
@@ -78,8 +78,9 @@ def size(  # noqa: PLR0913 - the options of a command
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of the start, for dates.")
     ] = None,
     storage_gbps: Annotated[
-        float, typer.Option("--storage-GBps", help="That writes checkpoints, in GB/s.")
-    ] = 10.0,
+        float | None,
+        typer.Option("--storage-GBps", help="That writes checkpoints; by itself 1 GB/s a node."),
+    ] = None,
     recovery_s: Annotated[
         float, typer.Option(help="From a failure to the first new step.")
     ] = 600.0,

@@ -46,7 +46,7 @@ def _training(asked: Asked) -> dict[str, Any]:
         deadline_days=asked.deadline_days,
         budget_usd=asked.budget_usd,
         dtype=asked.dtype,
-        storage_Bps=asked.storage_gbps * 1e9,
+        storage_Bps=None if asked.storage_gbps is None else asked.storage_gbps * 1e9,
         recovery_s=asked.recovery_s,
         frozen=asked.lora,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import TypeVar
 
 from regatta.costs.tco import Ownership, tco
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 BATCH_TOKENS = 2**22  # of a step in pre-training: Llama 2 used 4 million
 FINE_TUNING_BATCH = 64
+# Assumed of the storage per node, for checkpoints: Llama 3 had 2 TB/s for 16,384 GPUs in 2,048
+# nodes (Grattafiori 2024, section 3.3.1). A large cluster is not built with a small one's storage.
+NODE_STORAGE_BPS = 1e9
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
 
@@ -67,7 +70,8 @@ class Offer:
 class Training:
     """What is to be trained, by when and for how much.
 
-    global_batch: sequences a step. storage_Bps: of one checkpoint's writing, all chips together.
+    global_batch: sequences a step. storage_Bps: of one checkpoint's writing, all chips together;
+    by itself NODE_STORAGE_BPS for each node.
     recovery_s: from a failure to the first new step. frozen: only adapters are trained.
     Raises: BadField naming a field that is not above 0, or an unknown dtype.
     """
@@ -78,14 +82,14 @@ class Training:
     deadline_days: float | None = None
     budget_usd: float | None = None
     dtype: str = "bf16"
-    storage_Bps: float = 10e9
+    storage_Bps: float | None = None
     recovery_s: float = 600.0
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "global_batch", "storage_Bps", "recovery_s"):
+        for name in ("tokens", "global_batch", "recovery_s"):
             positive(name, getattr(self, name))
-        for name in ("deadline_days", "budget_usd"):
+        for name in ("deadline_days", "budget_usd", "storage_Bps"):
             if (value := getattr(self, name)) is not None:
                 positive(name, value)
         if self.dtype not in DTYPES:
@@ -277,7 +281,8 @@ def _best(request: Training, chip: Chip, count: int) -> Ranked:
 def left_over(request: Training, chip: Chip, count: int) -> Goodput:
     """What failures leave: a checkpoint is all states, written at the storage's pace."""
     per_weight = FROZEN_STATE_BYTES_PER_WEIGHT if request.frozen else STATE_BYTES_PER_WEIGHT
-    save_s = per_weight * float(parameters(request.shape)) / request.storage_Bps
+    storage_Bps = request.storage_Bps or NODE_STORAGE_BPS * ceil(count / chip.chips_per_node)
+    save_s = per_weight * float(parameters(request.shape)) / storage_Bps
     return goodput(chips=count, mtbf_h=chip.mtbf_h, save_s=save_s, recovery_s=request.recovery_s)
 
 

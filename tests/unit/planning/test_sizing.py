@@ -22,6 +22,7 @@ from regatta.planning.sizing import (
     Training,
     chosen,
     counts,
+    left_over,
     pareto,
     searched,
     size_training,
@@ -174,6 +175,16 @@ def test_slow_storage_and_slow_recovery_cost_goodput():
             training(**worse), [rent(SIZED.fastest.chip, counts=(SIZED.fastest.count,))]
         ).options
         assert option.goodput.share < share
+
+
+def test_large_clusters_keep_what_llama_3_kept():
+    """Grattafiori 2024: more than 90 % of the time on 16,384 H100, 405B; storage grows along."""
+    for name in ("deepseek-v3", "llama-3.1-70b"):
+        kept = left_over(training(shape=shape(name)), find("H100"), 16_384)
+        assert 0.9 < kept.share < 0.95
+        assert kept.save_s < 5
+    slow = left_over(training(shape=shape(), storage_Bps=1e9), find("H100"), 16)
+    assert slow.save_s == 2 * left_over(training(shape=shape()), find("H100"), 16).save_s
 
 
 def test_clusters_that_never_recover_are_no_option():
