@@ -20,6 +20,7 @@ from regatta.planning.serving import (
     QUANTIZATIONS,
     Quantization,
     Replica,
+    cache_bytes,
     decode_s,
     max_batch,
     prefill_s,
@@ -27,7 +28,7 @@ from regatta.planning.serving import (
     weight_bytes,
 )
 from regatta.planning.shapes import BadField, Shape
-from regatta.planning.sizing import NoPlan, Offer, bases, pareto, positive
+from regatta.planning.sizing import NoPlan, Offer, bases, pareto, positive, raised
 
 SPLITS = (1, 2, 4, 8, 16, 32, 64)
 WORTH = 0.05  # of the time of a request: what a dearer fleet must save to be listed
@@ -164,10 +165,14 @@ def _fleets(load: Load, offer: Offer, misses: list[str]) -> Iterator[Fleet]:
     for replica in _replicas(load, chip, offer.max_chips):
         if replica.tp > chip.domain_chips and replica.quantization.name in held:
             continue  # out of the fast links only when the model does not fit within
-        most = min(max_batch(replica, load.prompt_tokens + load.output_tokens), MOST_SEQUENCES)
+        context = load.prompt_tokens + load.output_tokens
+        most = min(max_batch(replica, context), MOST_SEQUENCES)
         if most < 1:
-            need, room = weight_bytes(replica) / GIB, chip.memory_bytes / GIB
-            smallest = f"memory: {need:.0f} of {room:.0f} GiB on each of {replica.tp} {chip.name}"
+            # One sequence and the weights have to do with the share that is theirs.
+            used = weight_bytes(replica) + float(cache_bytes(replica, context))
+            need = ceil(used / replica.constants.memory_share / GIB)
+            room = chip.memory_bytes / GIB
+            smallest = f"memory: {need} of {room:.0f} GiB on each of {replica.tp} {chip.name}"
             continue
         held.add(replica.quantization.name)
         for fleet in _loaded(load, offer, replica, _batches(most)):
@@ -270,12 +275,12 @@ def _nothing_meets(load: Load, near: Fleet) -> NoPlan:
         for name, (limit, value) in wanted.items()
         if limit is not None and value > limit
     }
-    raised = [f"{name} from {limit:g} to {value:.3g}" for name, (limit, value) in missed.items()]
+    advised = [f"{n} from {limit:g} to {raised(value)}" for n, (limit, value) in missed.items()]
     return NoPlan(
         f"nothing meets all targets; nearest is {near.replicas} x {near.tp} {near.chip} in "
         f"{near.quantization}: {near.ttft_s:.3g} s to the first token, {near.itl_s:.3g} s from "
         f"token to token, {near.usd_per_hour:.2f} USD/h. "
-        f"Raise {' and '.join(raised)}, or allow other chips",
+        f"Raise {' and '.join(advised)}, or allow other chips",
         near=near,
         lift={name: value for name, (_limit, value) in missed.items()},
     )

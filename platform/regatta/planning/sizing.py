@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import ceil, floor, inf, log10
 from typing import TypeVar
 
 from regatta.costs.tco import Ownership, tco
@@ -343,10 +343,10 @@ def _nothing_meets(request: Training, found: Sequence[Option]) -> NoPlan:
     limits, lift = [], {}
     if request.deadline_days is not None and near.days > request.deadline_days:
         lift["deadline_days"] = near.days
-        limits.append(f"deadline_days from {request.deadline_days:g} to {near.days:.1f}")
+        limits.append(f"deadline_days from {request.deadline_days:g} to {raised(near.days)}")
     if request.budget_usd is not None and near.cost_usd > request.budget_usd:
         lift["budget_usd"] = near.cost_usd
-        limits.append(f"budget_usd from {request.budget_usd:,.0f} to {near.cost_usd:,.0f}")
+        limits.append(f"budget_usd from {request.budget_usd:,.0f} to {raised(near.cost_usd)}")
     return NoPlan(
         f"nothing is in time and within the budget; nearest is {near.count} {near.chip} "
         f"({near.basis}): {near.days:.1f} days, {near.cost_usd:,.0f} USD. "
@@ -354,6 +354,12 @@ def _nothing_meets(request: Training, found: Sequence[Option]) -> NoPlan:
         near=near,
         lift=lift,
     )
+
+
+def raised(value: float) -> str:
+    """At least the value, in three digits: a limit that is advised has to do."""
+    unit = 10.0 ** (floor(log10(value)) - 2)
+    return f"{ceil(value / unit) * unit:,.10g}"
 
 
 def positive(name: str, value: float, most: float = inf) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,21 @@ def test_owned_chips_stand_beside_rented_ones():
 def test_a_model_that_no_replica_holds_tells_how_much_it_needs():
     with pytest.raises(NoPlan, match=r"memory: \d+ of 24 GiB on each of 4 RTX-3090\. More max"):
         size_serving(load(), [rent("RTX-3090", max_chips=4)])
+
+
+def test_where_the_cache_lacks_more_is_needed_than_there_is():
+    long = load(shape=replace(shape(), seq_len=1e7), prompt_tokens=1e7)
+    with pytest.raises(NoPlan, match=r"memory: \d+ of 80 GiB") as refusal:
+        size_serving(long, [rent("H100", max_chips=32)])
+    assert int(str(refusal.value).split("memory: ")[1].split()[0]) > 80
+
+
+@pytest.mark.parametrize("wanted", ["ttft_s", "itl_s", "budget_usd_per_hour"])
+def test_a_target_raised_to_what_the_message_says_is_met(wanted):
+    with pytest.raises(NoPlan) as refusal:
+        size_serving(load(**{wanted: 1e-4}), OFFERS)
+    told = str(refusal.value).split(f"{wanted} from 0.0001 to ")[1].split(", or")[0]
+    assert size_serving(load(**{wanted: float(told.replace(",", ""))}), OFFERS).options
 
 
 def test_targets_that_cannot_be_met_tell_the_nearest_miss_and_what_would_do():

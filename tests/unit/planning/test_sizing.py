@@ -151,6 +151,17 @@ def test_raising_the_limits_as_told_makes_it_fit():
     assert size_training(training(deadline_days=needed), offers).options
 
 
+@pytest.mark.parametrize("tokens", [1e9, 1.7e10, 2.3e11, 3.1e12])
+def test_limits_raised_to_what_the_message_says_are_met(tokens):
+    offers = [rent("H100", 2.95, counts=(64,))]
+    with pytest.raises(NoPlan) as refusal:
+        size_training(training(tokens=tokens, deadline_days=1e-4, budget_usd=1e-4), offers)
+    said = re.search(r"days from \S+ to (\S+) and \S+ from \S+ to (\S+), or", str(refusal.value))
+    days, usd = (float(number.replace(",", "")) for number in said.groups())
+    enough = training(tokens=tokens, deadline_days=days, budget_usd=usd)
+    assert size_training(enough, offers).fastest.days <= days
+
+
 def test_a_model_that_fits_nowhere_tells_how_much_it_needs_and_what_would_do():
     request = training(shape=shape("llama-2-70b"))
     with pytest.raises(NoPlan) as refusal:
