@@ -108,14 +108,12 @@ def summary(errors: Mapping[str, float]) -> dict[str, float]:
 
 def fitted(table: Table, prior: Calibration) -> Calibration:
     """The constants of time and of memory, fitted to the table's core rows and measured peaks."""
-    return _with_memory(_with_time(prior, timed(table)), table)
+    return _with_time(_with_memory(prior, table), timed(table))
 
 
 def _with_time(prior: Calibration, table: Table) -> Calibration:
-    shape, plan, here = (
-        stacked([getattr(run, part) for run in table.runs])
-        for part in ("shape", "plan", "machine")
-    )
+    """Fitted to measured times of the plans that fit, by the memory that `prior` says."""
+    shape, plan, here, _ = runs.settled(table.runs, prior)
 
     def predict(k: Constants) -> Values:
         return np.asarray(step.step(shape, plan, here, k).iteration_s)

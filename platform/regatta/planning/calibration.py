@@ -31,6 +31,8 @@ NEGLIGIBLE = 1e-3  # a factor nearer to 1 is left out of the file
 ROUNDS = 25  # of the fit; it has settled by then
 NOISE = 0.05  # of a measured step time; repeats of one plan differ by 5.5 % (median)
 FUSED_SINCE = 2023.0  # FlashAttention appeared in May 2022 and in every stack by 2023
+# Megatron Core since 0.12, of May 2025: transformer/moe/experts.py, `permuted_probs`.
+WEIGHED_BEFORE = 2025.25
 PACE = 0.5  # years in which what two releases have in common falls to 1/e
 CURRENT = ("megatron-core", "")  # assumed where a run names no software
 
@@ -43,8 +45,9 @@ class Calibration:
 
     generations: name to chips. stacks: what the code of a software says, with where: whether it
     fuses attention (`fused`), repeats products in selective recomputation (`selective_products`),
-    gathers parameters rank by rank (`broadcast_shards`), computes in 32 bits unless told
-    otherwise (`fp32`), and constants instead of priors.
+    gathers parameters rank by rank (`broadcast_shards`), keeps inputs of 8-bit products in 16
+    (`wide_inputs`) and copies of the weights (`weight_copies`), has no `dropout`, computes in 32
+    bits unless told otherwise (`fp32`), and constants instead of priors.
     """
 
     constants: Mapping[str, Mapping[str, Any]]
@@ -79,17 +82,21 @@ def constants(
 
 def ways(stack: str, release: str, calibration: Calibration) -> dict[str, float]:
     """What the software does, 0 or 1: attention is fused since 2023 in all but a few."""
-    known = calibration.stacks.get(stack, {})
+    known = calibration.stacks.get(stack or CURRENT[0], {})
     return {
         "fused_attention": float(year(release) >= FUSED_SINCE and known.get("fused", True)),
         "selective_products": float(known.get("selective_products", False)),
         "broadcast_shards": float(known.get("broadcast_shards", False)),
+        "wide_inputs": float(known.get("wide_inputs", False)),
+        "weight_copies": float(known.get("weight_copies", False)),
+        "dropout": float(known.get("dropout", True)),
+        "weighed_last": float(year(release) < WEIGHED_BEFORE),
     }
 
 
 def prior(name: str, stack: str, calibration: Calibration) -> float:
     """A constant before any fit: what the software's code says of it, or what holds for all."""
-    of_stack = calibration.stacks.get(stack, {}).get("constants", {})
+    of_stack = calibration.stacks.get(stack or CURRENT[0], {}).get("constants", {})
     return float(of_stack.get(name, calibration.constants[name]["prior"]))
 
 

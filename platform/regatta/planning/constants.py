@@ -16,7 +16,11 @@ class Constants:
 
     selective_products: 1 where its selective recomputation repeats half of the products, not the
     core of attention. broadcast_shards: 1 where each rank broadcasts its shard of the parameters
-    by a call of its own after the optimizer (ZeRO 1 and 2), instead of one gather.
+    by a call of its own after the optimizer (ZeRO 1 and 2), instead of one gather. wide_inputs: 1
+    where products in 8 bits keep their inputs in 16 for the backward. weight_copies: 1 where they
+    keep copies of weights that stay in 16. dropout: 1 where models without gates have it.
+    weighed_last: 1 where experts' outcomes are multiplied by the router's weights and so kept, 0
+    where that is done before their last product.
     """
 
     gemm_16: Real
@@ -64,3 +68,7 @@ class Constants:
     fused_attention: Real
     selective_products: Real = 0.0
     broadcast_shards: Real = 0.0
+    wide_inputs: Real = 0.0
+    weight_copies: Real = 0.0
+    weighed_last: Real = 0.0
+    dropout: Real = 1.0

@@ -74,16 +74,30 @@ def state_bytes(shape: Shape, plan: Plan, k: Constants) -> dict[str, Real]:
         return bytes_each * whole
 
     width = np.asarray(plans.element_bytes(plan))
+    low = np.asarray(plan.dtype) >= plans.FP8  # a copy as it is and one turned, of a byte each
     adam = ADAM_BYTES - np.where(width > 2, width, 0.0)
     trained = np.where(np.asarray(plan.frozen) > 0, step.FROZEN_SHARE, 1.0)
     most, _ = step.stage_layers(shape, plan)
     return {
-        "weights": held(width, 3.0),
+        "weights": held(width + 2 * low * k.weight_copies, 3.0),
         "gradients": held(k.gradient_copies * plan.grad_bytes, 2.0) * trained,
         "optimizer": held(k.optimizer_copies * adam, 1.0) * trained,
         # The layer in use, the one prefetched and one's gradients in 16 bits (Zhao 2023).
         "gathered": np.where(stage >= 3, 3 * width * (common + experts) / most, 0.0),
     }
+
+
+def input_bytes(plan: Plan, k: Constants) -> Real:
+    """Bytes of an element of a product's input as kept for its backward, with its scale.
+
+    Transformer Engine keeps the narrow one, turned for that product; torchao the 16-bit one.
+    Source: TransformerEngine, pytorch/module/layernorm_linear.py (`ln_out_to_save`); blocks of 32
+    (OCP MX 1.0) and of 16 (NVFP4) share a scale of a byte.
+    """
+    kinds = [np.asarray(plan.dtype) == plans.FP4, np.asarray(plan.dtype) >= plans.FP8]
+    wide = plans.element_bytes(plan)
+    narrow = np.select(kinds, [1 / 2 + 1 / 16, 1 + 1 / 32], wide)
+    return np.where(np.asarray(k.wide_inputs) > 0, wide, narrow)
 
 
 def in_flight(plan: Plan) -> Real:
@@ -105,18 +119,23 @@ def layer_activations(shape: Shape, plan: Plan, k: Constants) -> tuple[Real, Rea
     heads, kv = shape.heads / tp, shape.kv_heads / tp
     q = heads * (shape.head_dim + shape.rope_dim)
     latent = np.where(np.asarray(shape.kv_rank) > 0, shape.q_rank + shape.kv_rank, 0.0)
+    given = input_bytes(plan, k)
+    out = heads * shape.v_head_dim * (width + np.where(given < width, given, 0.0))
     attention = T * (
-        width * (q + kv * (shape.head_dim + shape.v_head_dim) + heads * shape.v_head_dim + latent)
+        width * (q + kv * (shape.head_dim + shape.v_head_dim))
+        + out
+        + given * latent
         + 4 * heads * fused
     )
     square = k.matrix_copies * width * heads * T * attended_tokens(shape)
-    around = whole * h * (4 * width + 2)  # inputs of norms and GEMMs, two dropout masks
+    gated = np.asarray(shape.ffn_matrices) > 2
+    masks = np.where(gated, 0.0, 2 * k.dropout)  # no dropout with gates: Touvron 2023 (Llama)
+    around = whole * h * (2 * width + 2 * given + masks)  # inputs of norms and GEMMs
     moe = moe_layers(shape) / shape.layers
-    dense = T / tp * width * shape.ffn_matrices * shape.ffn_hidden
-    shared = T / tp * width * shape.ffn_matrices * shape.shared_ffn_hidden
-    each = width * (2 * h + shape.ffn_matrices * shape.expert_ffn_hidden)
-    routed = T / tp * shape.top_k * each
-    ffn = dense * (1 - moe) + (shared + routed) * moe
+    unit = (shape.ffn_matrices - 1) * width + given  # the activation's inputs, and its outcome
+    experts = unit * shape.expert_ffn_hidden + h * (given + width * k.weighed_last)
+    routed = shape.top_k * experts + unit * shape.shared_ffn_hidden
+    ffn = T / tp * (unit * shape.ffn_hidden * (1 - moe) + routed * moe)
     matrices = np.where(np.asarray(fused) > 0, 0.0, square)
     small = k.activation_share * (attention + around + ffn)
     full = np.asarray(plan.recompute) == plans.FULL

@@ -14,6 +14,9 @@ DTYPES = ("fp32", "fp16", "bf16", "fp8", "mxfp8", "fp4")
 FP32, FP16, BF16, FP8, MXFP8, FP4 = (float(code) for code in range(len(DTYPES)))
 RECOMPUTE = ("none", "selective", "full")
 SEQUENCE_PARALLEL = ("", "megatron-core", "maxtext", "torchtitan")  # on by recipe; "" is the first
+# Its published recipes say grad_reduce_in_fp32=False: NVIDIA-NeMo/Megatron-Bridge @067f987,
+# src/megatron/bridge/perf_recipes/_common.py, `_benchmark_common`.
+BF16_REDUCED = ("megatron-core",)
 NONE, SELECTIVE, FULL = (float(code) for code in range(len(RECOMPUTE)))
 LIKE_LAYERS = 3  # embedding, head and multi-token prediction may each stand for a layer
 
@@ -111,7 +114,8 @@ def from_columns(row: Mapping[str, str]) -> Plan:
     Empty degrees are 1, yet etp is tp where there is no ep; dp is what remains of n_gpus, and
     global_batch what grad_accum makes of it.
     Sequence parallelism is on with tp where the row does not say, in the SEQUENCE_PARALLEL stacks.
-    Gradients are reduced in 32 bits but for fp16, as Megatron-LM and DeepSpeed do by default.
+    Gradients are reduced in 32 bits as Megatron-LM and DeepSpeed do by default, but not of fp16
+    and in the BF16_REDUCED stacks.
     Raises: BadField for a missing or impossible value.
     """
     n, micro = count(row, "n_gpus"), number(row, "micro_batch", least=1)
@@ -126,7 +130,7 @@ def from_columns(row: Mapping[str, str]) -> Plan:
     batch = number(row, "global_batch", default=rounds * dp * micro or None, least=1)
     note, task = row.get("zero_note") or "", row.get("task") or ""
     dtype = _dtype(row.get("dtype") or "")
-    recipe = (row.get("stack") or "").strip() in SEQUENCE_PARALLEL
+    stack = (row.get("stack") or "").strip()
     return Plan(
         tp=tp,
         pp=pp,
@@ -138,13 +142,17 @@ def from_columns(row: Mapping[str, str]) -> Plan:
         micro_batch=micro,
         global_batch=batch,
         sequence_parallel=count(
-            row, "sequence_parallel", default=float(recipe and tp > 1), least=0, most=1
+            row,
+            "sequence_parallel",
+            default=float(stack in SEQUENCE_PARALLEL and tp > 1),
+            least=0,
+            most=1,
         ),
         zero_stage=count(row, "zero_stage", default=1.0, least=0, most=3),
         recompute=_recompute(row.get("recompute") or ""),
         dtype=dtype,
         shard_ranks=_shard_ranks(note),
-        grad_bytes=2.0 if "PURE" in note or dtype == FP16 else 4.0,
+        grad_bytes=2.0 if "PURE" in note or dtype == FP16 or stack in BF16_REDUCED else 4.0,
         frozen=float("lora" in task.lower()),
     )
 

@@ -156,7 +156,7 @@ def _beside(
 
 def _unsaid(row: Mapping[str, str]) -> Iterator[str]:
     """What of the run its source does not say."""
-    if row["recompute"].split(" ")[0] not in runs.STATED:
+    if not runs.says_recompute(row["recompute"]):
         yield "what is recomputed is not said"
     several = float(row["n_gpus"]) > float(row["gpus_per_node"] or 8)
     if several and not row["inter_net_GBps_per_gpu"]:
@@ -221,5 +221,5 @@ are averaged first. Only `core` rows count for time. Half of the groups means: n
 kind of chip from that source was seen in the fit.
 
 What rows leave open is settled in one way for all: an empty network is the chip's usual one, an
-empty recomputation is none where that fits and full where not (for memory), an empty release is
-the newest. A run on mixed chips goes at the pace of the kind that would be slowest alone."""
+empty recomputation is the least that fits, for time and memory alike, an empty release is the
+newest. A run on mixed chips goes at the pace of the kind that would be slowest alone."""

@@ -113,8 +113,6 @@ def read(row: Mapping[str, str]) -> Run:
         plan = replace(plan, dtype=plans.FP32, grad_bytes=4.0)
     release = (row.get("stack_release") or "").strip()
     chip, here = _slowest(row, shape, plan, stack, release)
-    words = (row.get("recompute") or "").lower().split()
-    stated = (len(words) == 1 and words[0] in STATED) or words[:1] == ["full"]
     return Run(
         shape=shape,
         plan=plan,
@@ -122,8 +120,14 @@ def read(row: Mapping[str, str]) -> Run:
         chip=chip,
         stack=stack,
         release=release,
-        open_recompute=float(not stated),
+        open_recompute=float(not says_recompute(row.get("recompute") or "")),
     )
+
+
+def says_recompute(text: str) -> bool:
+    """Whether a row says what is recomputed: one of STATED, `full …`, or modules by name."""
+    words = text.lower().split()
+    return words[:1] == ["full"] or "modules=[" in text or (len(words) == 1 and words[0] in STATED)
 
 
 def _slowest(
@@ -166,15 +170,9 @@ def _said_GBps(row: Mapping[str, str], node: float) -> float:
 
 def predict(runs: Sequence[Run], constants: Calibration | None = None) -> Predicted:
     """What each run takes, all in one pass over arrays. At least one run."""
-    shape = stacked([run.shape for run in runs])
-    plan = stacked([run.plan for run in runs])
-    here = stacked([run.machine for run in runs])
-    k = calibration.many(
-        calibration.constants(run.chip, run.stack, run.release, constants) for run in runs
-    )
-    open_recompute = np.array([run.open_recompute for run in runs])
+    shape, plan, here, k = settled(runs, constants)
     times = step.step(shape, plan, here, k)
-    held = memory.peak(shape, settled(shape, plan, here, k, open_recompute), here, k)
+    held = memory.peak(shape, plan, here, k)
     rate = shapes.step_flops(shape, plan.global_batch) / times.iteration_s / plans.chips(plan)
     return Predicted(
         iteration_s=times.iteration_s,
@@ -187,8 +185,18 @@ def predict(runs: Sequence[Run], constants: Calibration | None = None) -> Predic
     )
 
 
-def settled(shape: Shape, plan: Plan, here: Machine, k: Constants, open_recompute: Real) -> Plan:
-    """The plan with full recomputation where the row leaves it open and nothing less fits."""
-    fits = memory.peak(shape, plan, here, k).fits
-    full = (np.asarray(open_recompute) > 0) & (np.asarray(fits) == 0)
-    return replace(plan, recompute=np.where(full, plans.FULL, plan.recompute))
+def settled(
+    runs: Sequence[Run], constants: Calibration | None = None
+) -> tuple[Shape, Plan, Machine, Constants]:
+    """The runs as arrays. What leaves recomputation open has the least that fits, or full."""
+    k = calibration.many(
+        calibration.constants(run.chip, run.stack, run.release, constants) for run in runs
+    )
+    shape = stacked([run.shape for run in runs])
+    plan = stacked([run.plan for run in runs])
+    here = stacked([run.machine for run in runs])
+    is_open = np.array([run.open_recompute for run in runs]) > 0
+    for least in (plans.SELECTIVE, plans.FULL):
+        lacks = is_open & (np.asarray(memory.peak(shape, plan, here, k).fits) == 0)
+        plan = replace(plan, recompute=np.maximum(plan.recompute, np.where(lacks, least, 0.0)))
+    return shape, plan, here, k

@@ -76,6 +76,18 @@ def test_halves_share_no_group():
     assert len(one.rows) + len(other.rows) == len(table().rows)
 
 
+def test_open_recomputation_is_the_least_that_fits_for_time_and_memory_alike():
+    (row,) = (row for row in runs.published() if row["id"] == "dgxcbenchmarki-0089")
+    said = {how: {**row, "recompute": how} for how in ("", "none", "full")}
+    found = runs.predict(accuracy.readable(list(said.values())).runs)
+    silent, without, whole = np.asarray(found.iteration_s)
+    assert without < silent == whole
+    assert np.asarray(found.fits).tolist() == [1, 0, 1]
+    small = {**row, "micro_batch": "1", "layers": "4"}
+    few = runs.predict(accuracy.readable([small, {**small, "recompute": "none"}]).runs)
+    assert np.ptp(np.asarray(few.iteration_s)) == 0
+
+
 def test_renaming_changes_nothing():
     rows = runs.published()
     renamed = [{**row, **dict.fromkeys(NAMES, f"x{i}")} for i, row in enumerate(rows)]

@@ -21,7 +21,7 @@ K = calibration.constants("A100-80GB", "megatron-core", "2025-02")
 PLAIN = replace(
     K,
     **{"activation_share": 1.0, "gradient_copies": 1.0, "optimizer_copies": 1.0},
-    **{"matrix_copies": 2.5, "selective_share": 1.0, "fused_attention": 0.0},
+    **{"matrix_copies": 2.5, "selective_share": 1.0, "fused_attention": 0.0, "dropout": 1.0},
 )
 A100 = machine(find("A100-80GB"))
 S, B, H, A = 2048.0, 1.0, 12288.0, 96.0
@@ -92,6 +92,47 @@ def test_in_32_bits_weights_are_their_own_master_and_activations_are_twice_as_wi
     assert sum(float(part) for part in held.values()) == pytest.approx(16 * weights)
     full = replace(one, recompute=plans.FULL)
     assert float(memory.layer_activations(GPT3, full, PLAIN)[1]) == 4 * S * B * H
+
+
+def kept_per_token(dtype: float, *, shape: Shape = GPT3, **more: float) -> float:
+    """Bytes of a layer on one chip that uses fused attention, over tokens and hidden size."""
+    k = replace(PLAIN, fused_attention=1.0, **more)
+    one = replace(PLAN, tp=1.0, dtype=dtype)
+    _, kept = memory.layer_activations(shape, one, k)
+    return (float(kept) - 4 * A * S * B) / (S * B * H)
+
+
+def test_products_in_8_bits_keep_narrow_inputs_beside_what_attention_and_activation_keep():
+    """16 bits: 2 norms, 2 inputs, q, k, v, out, and 4 + 4 in the feed-forward, of 2 bytes each."""
+    byte = 1 + 1 / 32  # with its share of a block's scale
+    assert kept_per_token(plans.BF16, dropout=0.0) == pytest.approx(2 * 16)
+    assert kept_per_token(plans.FP8, dropout=0.0) == pytest.approx(2 * 10 + byte * (2 + 1 + 4))
+    assert kept_per_token(plans.FP8, dropout=0.0, wide_inputs=1.0) == pytest.approx(2 * 16)
+
+
+def test_dropout_keeps_two_masks_of_a_byte_but_in_gated_models():
+    assert kept_per_token(plans.BF16) == pytest.approx(2 * 16 + 2)
+    gated = replace(GPT3, ffn_matrices=3.0)
+    assert kept_per_token(plans.BF16, shape=gated) == pytest.approx(2 * 20)
+
+
+def test_experts_weighed_before_their_last_product_keep_no_outcome():
+    moe = replace(GPT3, experts=8.0, top_k=2.0, expert_ffn_hidden=H)
+    last = kept_per_token(plans.BF16, shape=moe, weighed_last=1.0)
+    assert last - kept_per_token(plans.BF16, shape=moe, weighed_last=0.0) == pytest.approx(2 * 2)
+    old, new = (
+        calibration.constants("H100-80GB", "megatron-lm", at) for at in ("2024", "2025-05")
+    )
+    assert (old.weighed_last, new.weighed_last) == (1, 0)
+
+
+def test_weights_that_stay_in_16_bits_have_two_copies_in_8():
+    one = replace(PLAN, dtype=plans.FP8, zero_stage=0.0)
+    plain, copied = (
+        float(memory.state_bytes(GPT3, one, replace(PLAIN, weight_copies=k))["weights"])
+        for k in (0.0, 1.0)
+    )
+    assert copied == pytest.approx(2 * plain)
 
 
 def test_interleaving_holds_more_by_korthikantis_share():

@@ -29,7 +29,7 @@ def test_an_empty_batch_is_what_accumulation_makes_of_it():
 def test_sequence_parallelism_and_reduced_gradients_are_those_the_software_defaults_to():
     recipe = plans.from_columns({**ROW, "stack": "megatron-core", "dtype": "bf16"})
     older = plans.from_columns({**ROW, "stack": "flagscale", "dtype": "fp16"})
-    assert (recipe.sequence_parallel, recipe.grad_bytes) == (1, 4)
+    assert (recipe.sequence_parallel, recipe.grad_bytes) == (1, 2)
     assert (older.sequence_parallel, older.grad_bytes) == (0, 2)
 
 
