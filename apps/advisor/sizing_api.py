@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 router = Router(tags=["plans"])
 _ERRORS: dict[int, type[Problem]] = {**PROBLEMS, 503: Problem}
-_NAMES = {"tokens_b": "tokens", "itl_ms": "itl_s", "prices": "chips", "config": "model"}
+_NAMES = {
+    **{"tokens_b": "tokens", "itl_ms": "itl_s", "storage_gbps": "storage_GBps"},
+    **{"prices": "chips", "config": "model"},
+}
 
 
 @router.post(
@@ -48,6 +51,7 @@ def size_plans(request: PortalRequest, body: SizeIn, response: HttpResponse) -> 
     data |= {
         "goal": TOKENS if body.samples is None else SAMPLES,
         "tokens_b": None if body.tokens is None else body.tokens / 1e9,
+        "storage_gbps": body.storage_GBps,
         "itl_ms": None if body.itl_s is None else body.itl_s * 1000,
         "quantization": body.quantizations,
         "chips": list(chips),

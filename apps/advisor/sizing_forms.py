@@ -21,7 +21,13 @@ from regatta.planning.fleets import Load
 from regatta.planning.plans import DTYPES
 from regatta.planning.serving import QUANTIZATIONS
 from regatta.planning.shapes import BadField
-from regatta.planning.sizing import Offer, Training, counts, usual_batch
+from regatta.planning.sizing import (
+    RECOVERY_S,
+    Offer,
+    Training,
+    counts,
+    usual_batch,
+)
 from regatta.planning.sizing_answer import number, ownership
 
 if TYPE_CHECKING:
@@ -82,6 +88,7 @@ class SizeForm(ModelForm):
         "chip": "chips",
         "itl_s": "itl_ms",
         "tokens": "tokens_b",
+        "storage_Bps": "storage_gbps",
     }
 
     what = forms.ChoiceField(
@@ -118,6 +125,16 @@ class SizeForm(ModelForm):
         gettext_lazy("Deadline, days"), most=1e5, placeholder=gettext_lazy("none")
     )
     budget_usd = _number(gettext_lazy("Budget, USD"), most=1e12, placeholder=gettext_lazy("none"))
+    storage_gbps = _number(
+        gettext_lazy("Storage for checkpoints, GB/s"),
+        most=1e6,
+        placeholder=gettext_lazy("1 a node, assumed"),
+    )
+    recovery_s = _number(
+        gettext_lazy("From a failure to a new step, s"),
+        most=1e6,
+        placeholder=f"{RECOVERY_S:g}",
+    )
     requests_per_s = _number(gettext_lazy("Requests per second"), most=1e6)
     prompt_tokens = _number(gettext_lazy("Prompt, tokens"), most=1e7)
     output_tokens = _number(gettext_lazy("Output, tokens"), most=1e6)
@@ -251,6 +268,8 @@ class SizeForm(ModelForm):
             deadline_days=said["deadline_days"],
             budget_usd=said["budget_usd"],
             dtype=said["dtype"] or "bf16",
+            storage_Bps=None if said["storage_gbps"] is None else said["storage_gbps"] * 1e9,
+            recovery_s=RECOVERY_S if said["recovery_s"] is None else said["recovery_s"],
             frozen=fine and said["lora"],
         )
 

@@ -32,6 +32,8 @@ class SizeIn(In):
     dtype: str = "bf16"
     deadline_days: float | None = Field(None, gt=0)
     budget_usd: float | None = Field(None, gt=0)
+    storage_GBps: float | None = Field(None, gt=0)
+    recovery_s: float | None = Field(None, gt=0)
     requests_per_s: float | None = Field(None, gt=0)
     prompt_tokens: float | None = Field(None, gt=0)
     output_tokens: float | None = Field(None, gt=0)

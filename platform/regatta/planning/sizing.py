@@ -30,6 +30,7 @@ FINE_TUNING_BATCH = 64
 # Assumed of the storage per node, for checkpoints: Llama 3 had 2 TB/s for 16,384 GPUs in 2,048
 # nodes (Grattafiori 2024, section 3.3.1). A large cluster is not built with a small one's storage.
 NODE_STORAGE_BPS = 1e9
+RECOVERY_S = 600.0  # assumed, from a failure to the first new step
 FROZEN_STATE_BYTES_PER_WEIGHT = 0.3  # adapters of 2 % of the weights with their states
 
 
@@ -83,7 +84,7 @@ class Training:
     budget_usd: float | None = None
     dtype: str = "bf16"
     storage_Bps: float | None = None
-    recovery_s: float = 600.0
+    recovery_s: float = RECOVERY_S
     frozen: bool = False
 
     def __post_init__(self) -> None:

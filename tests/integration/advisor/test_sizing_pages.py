@@ -173,6 +173,19 @@ def test_a_line_of_the_front_opens_the_very_plan_with_its_cost_and_end(client, t
     assert answer.money.usd == pytest.approx(line.one.cost_usd, rel=1e-12)
 
 
+def test_storage_and_recovery_decide_what_failures_leave(client, team):
+    page(client, team, SIZED)
+    search_all()
+    slow, usual, fast = (
+        page(client, team, SIZED + terms).context["lines"][0].one.goodput
+        for terms in ("&storage_gbps=0.1&recovery_s=3600", "", "&storage_gbps=99&recovery_s=6")
+    )
+    assert slow.share < usual.share < fast.share
+    assert slow.save_s == pytest.approx(990 * fast.save_s)
+    told = post(team, "/plans/size", TRAIN | {"storage_GBps": 99, "recovery_s": 6})
+    assert told.json()["fastest"]["checkpoint_save_s"] == fast.save_s
+
+
 def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
     page(client, team, SIZED)
     search_all()
@@ -188,6 +201,7 @@ def test_the_sizing_page_says_what_is_missed_and_by_how_much(client, team):
     ("changed", "said"),
     [
         ("&tokens_b=0", "a number above 0 is needed"),
+        ("&storage_gbps=0", "0 is out of range"),
         ("&prices=H100-80GB%3Dx", "is no number"),
         ("&prices=nope%3D1", "the catalogue has no"),
         ("&model=config&config=%7B", "no JSON"),
