@@ -51,8 +51,8 @@ def ask(asked: Sequence[Asked], *, actor: str) -> list[PlanSearch]:
     Raises: Refused (429, 503) for one who begins too many, or where too many wait.
     """
     keys = [search_work.key(one) for one in asked]
-    there = PlanSearch.objects.filter(key__in=keys).values_list("key", flat=True)
-    missing = set(keys) - set(there)
+    rows = PlanSearch.objects.in_bulk(keys, field_name="key")
+    missing = set(keys) - set(rows)
     if missing:
         limits.spend("plan", actor)
         if PlanSearch.objects.filter(found__isnull=True).count() + len(missing) > MOST_WAITING:
@@ -65,7 +65,7 @@ def ask(asked: Sequence[Asked], *, actor: str) -> list[PlanSearch]:
         ]
         PlanSearch.objects.bulk_create(fresh, ignore_conflicts=True)
         nudge(SEARCH, 0)  # whichever waits longest
-    rows = {row.key: row for row in PlanSearch.objects.filter(key__in=keys)}
+        rows |= PlanSearch.objects.in_bulk(missing, field_name="key")
     return [rows[key] for key in keys]
 
 

@@ -148,6 +148,15 @@ def test_no_more_may_wait_than_can_be_done_and_nobody_begins_too_many(monkeypatc
     assert caught.value.status == 429
 
 
+def test_a_search_that_is_forgotten_while_others_are_begun_is_still_answered(monkeypatch):
+    [old] = wanted("H100-80GB")
+    PlanSearch.objects.update(made_at=timezone.now() - timedelta(days=31))
+    monkeypatch.setattr(services, "nudge", lambda *_about: services.prune(now=Now()))
+    rows = wanted("H100-80GB", "A100-80GB")
+    assert [row.asked["chip"] for row in rows] == ["H100-80GB", "A100-80GB"]
+    assert rows[0].key == old.key
+
+
 def test_old_searches_are_forgotten():
     [row] = wanted("H100-80GB")
     services.prune(now=Now())
