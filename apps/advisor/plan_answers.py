@@ -23,14 +23,22 @@ from regatta.planning import calibration, layers, memory, plans, space, step
 from regatta.planning import search as engine
 from regatta.planning.document import Planned, write
 from regatta.planning.export import megatron_args, torchtitan_toml
-from regatta.planning.plans import Plan
+from regatta.planning.plans import DTYPES, Plan
 from regatta.planning.ranking import Ranked
 from regatta.planning.search import Result, Site
-from regatta.planning.shapes import BadField, Shape
+from regatta.planning.shapes import BadField, Real
 
 MOST_ROWS = 800_000  # of a space: about six seconds and 300 MB, DeepSeek-V3 on 2,048 chips
 TOP = 10
 TIGHT = 0.05  # of a chip's memory: with less free, what was not predicted may end a run
+# By number format: the width of products, the constant of theirs, figures that tell their rate.
+_REACHED = {
+    "fp32": ("32", "gemm_16", ("tf32_tflops", "fp32_tflops")),
+    "fp8": ("8", "gemm_8", ("fp8_measured_tflops", "fp8_tflops")),
+    "fp4": ("4", "gemm_4", ("fp4_tflops", "fp8_measured_tflops", "fp8_tflops")),
+}
+_REACHED["mxfp8"] = _REACHED["fp8"]
+_REACHED_16 = ("16", "gemm_16", ("bf16_measured_tflops", "bf16_tflops", "fp16_tflops"))
 _ROOM = Room(working=1, waiting=4)  # a search takes a core while it lasts
 
 
@@ -133,8 +141,8 @@ def answer(asked: Asked, *, picked: str, now: datetime) -> Answer:
     figure, shown = plan_charts.picture(
         cloud, ranked=result.plans, chosen=chosen, memory_bytes=total
     )
-    opened = _opener(asked.shape, chosen.plan, at)
     told = {name: float(part) for name, part in held.breakdown.items()}
+    opened = _opener(asked, chosen.plan, at, told)
     whole = max(total, chosen.peak_bytes)
     return Answer(
         result=result,
@@ -235,8 +243,11 @@ def _export(make: Callable[[], str]) -> str:
         return f"# {error}"
 
 
-def _opener(shape: Shape, plan: Plan, at: Site) -> Callable[[Piece, Term, str], Opened]:
+def _opener(
+    asked: Asked, plan: Plan, at: Site, held: Mapping[str, float]
+) -> Callable[[Piece, Term, str], Opened]:
     """What opens a part: its term's formula, with every input's value and source."""
+    shape, network_Bps = asked.shape, asked.cluster.network_Bps_per_chip
     layer = layers.layer_times(shape, plan, at.machine, at.constants)
     took = step.step(shape, plan, at.machine, at.constants)
     last = float(took.breakdown["head"]) > 0  # the last stage is then the slowest
@@ -255,26 +266,52 @@ def _opener(shape: Shape, plan: Plan, at: Site) -> Callable[[Piece, Term, str], 
         "expert_comm": layer.expert_comm_s,
         "host": layer.host_s,
     }
-    of_machine = {
-        "reach": (at.machine.reach_16_flops / 1e12, "TFLOP/s", "bf16_measured_tflops"),
-        "memory_Bps": (at.machine.memory_Bps / 1e9, "GB/s", "memory_GBps"),
-        "memory": (at.machine.memory_bytes / GIB, "GiB", "memory_gib"),
-        "intra": (at.machine.intra_Bps / 1e9, "GB/s", "intra_GBps"),
-        "inter": (at.machine.inter_Bps / 1e9, "GB/s", "inter_GBps"),
+    bits, gemm, figures = _REACHED.get(DTYPES[int(float(plan.dtype))], _REACHED_16)
+    reach = float(getattr(at.machine, f"reach_{bits}_flops"))
+    if reach == at.machine.reach_16_flops:  # without units that are faster
+        figures = _REACHED_16[2]
+    of_machine: dict[str, tuple[Real, str, tuple[str, ...]]] = {
+        "reach": (reach / 1e12, "TFLOP/s", figures),
+        "reach_16": (at.machine.reach_16_flops / 1e12, "TFLOP/s", _REACHED_16[2]),
+        "memory_Bps": (at.machine.memory_Bps / 1e9, "GB/s", ("memory_GBps",)),
+        "memory": (at.machine.memory_bytes / GIB, "GiB", ("memory_gib",)),
+        "intra": (at.machine.intra_Bps / 1e9, "GB/s", ("intra_GBps",)),
+        "inter": (at.machine.inter_Bps / 1e9, "GB/s", () if network_Bps else ("inter_GBps",)),
+    }
+    common, routed = step.stage_parameters(shape, plan)
+    above = took.iteration_s - took.breakdown["step_overhead"] - took.breakdown["stragglers"]
+    rest = sum(held.values()) - held["framework"] - held["fragmentation"]
+    stage_s = (shape.layers * layers.total(layer) + layer.head_s) / plan.pp
+    width = float(plans.element_bytes(plan))
+    of_plan: dict[str, tuple[Real, str, str]] = {
+        "micro_batches": (micro, "", ""),
+        "chips": (at.count, "", ""),
+        "common": (common, "", _("weights of the fullest stage on a chip, without experts'")),
+        "routed": (routed, "", _("weights of its experts on a chip")),
+        "shards": (plans.shard_ranks(plan), "", _("chips that share those")),
+        "replicas": (step.expert_replicas(plan), "", _("chips that share the experts'")),
+        "width": (width, "B", _("of a weight and of an activation")),
+        "adam": (memory.ADAM_BYTES - (width if width > 2 else 0), "B", _("states of a weight")),
+        "trained": (step.FROZEN_SHARE if plan.frozen else 1, "", _("share of the weights")),
+        "stage_layers": (step.stage_layers(shape, plan)[0], "", ""),
+        "stage": (1e3 * stage_s, "ms", _("mean of the stages, per micro-batch")),
+        "hop": (1e3 * step.pipeline_hop(shape, plan, at.machine, at.constants), "ms", ""),
+        "above": (above, "s", ""),
+        "rest": (rest / GIB, "GiB", ""),
     }
 
     def value(name: str, part: str) -> Input:
-        kind, _dot, field = name.partition(".")
+        kind, _dot, field = name.replace("gemm_16", gemm).partition(".")
         if kind == "k":
             about = meanings.get(field, {})
             said = f"{about.get('meaning', '')} ({about.get('source', '')})" if about else ""
             return Input(name=field, value=number(float(getattr(at.constants, field))), about=said)
         if kind == "chip":
-            amount, unit, figure = of_machine[field]
+            amount, unit, told = of_machine[field]
             return Input(
                 name=f"{at.chip.name}: {field}",
                 value=f"{number(float(amount))} {unit}",
-                about=_source(at, figure),
+                about=_source(at, told) if told else _("as given in the form"),
             )
         if kind == "plan":
             word = plan_texts.SHORT.get(field, field)
@@ -288,8 +325,8 @@ def _opener(shape: Shape, plan: Plan, at: Site) -> Callable[[Piece, Term, str], 
                 "micro": f"{micro:g}",
             }
             return Input(name=kind, value=f"{count * micro:g}", about=said)
-        amount = micro if kind == "micro_batches" else float(at.count)
-        return Input(name=kind, value=f"{amount:g}", about="")
+        amount, unit, about = of_plan[kind]
+        return Input(name=kind, value=f"{number(float(amount))} {unit}".strip(), about=about)
 
     def opened(piece: Piece, term: Term, shown: str) -> Opened:
         inputs = [value(name, piece.name) for name in term.uses]
@@ -298,11 +335,14 @@ def _opener(shape: Shape, plan: Plan, at: Site) -> Callable[[Piece, Term, str], 
     return opened
 
 
-def _source(at: Site, name: str) -> str:
-    """Where a figure of the chip comes from; what nobody measured is taken from the data sheet."""
-    figure = at.chip.figures.get(name)
-    if figure is None:
-        sheet = at.chip.figures.get("bf16_tflops") or at.chip.figures.get("fp16_tflops")
+def _source(at: Site, names: tuple[str, ...]) -> str:
+    """Where a figure of the chip comes from, the first that it has of these; what nobody measured
+    is taken from the data sheet."""
+    name = next((name for name in names if name in at.chip.figures), "")
+    if not name:
+        return ""
+    figure = at.chip.figures[name]
+    if name.endswith("_tflops") and "measured" not in name:
         said = _("0.8 of the peak, since nobody measured it: %(source)s")
-        return said % {"source": sheet.source} if sheet else ""
+        return said % {"source": figure.source}
     return f"{figure.source} ({figure.year}, {figure.quality})"

@@ -27,6 +27,7 @@ class Term:
 _RUN = ("runs", "layer")
 _CHIP = ("chip.reach", "k.gemm_16", "chip.memory_Bps", "k.memory")
 _LINKS = ("chip.intra", "k.intra", "chip.inter", "k.inter", "k.latency_s")
+_WEIGHTS = ("common", "shards", "routed", "replicas")
 COMPUTE, AGAIN, TALK, WAIT, REST = 1, 5, 2, 4, 3  # kinds of time, by the colours of charts
 
 TIME: Mapping[str, Term] = {
@@ -46,7 +47,7 @@ TIME: Mapping[str, Term] = {
             "runs × layer; causal scores and values ÷ (reached FLOP/s × attention) where it is "
             "fused, 3.5 times with the backward"
         ),
-        uses=(*_RUN, "chip.reach", "k.attention", "k.fused_attention"),
+        uses=(*_RUN, "chip.reach_16", "k.attention", "k.fused_attention"),
     ),
     "experts": Term(
         word=gettext_lazy("experts"),
@@ -117,9 +118,9 @@ TIME: Mapping[str, Term] = {
         word=gettext_lazy("pipeline bubble"),
         kind=WAIT,
         formula=gettext_lazy(
-            "(PP - 1) ÷ VPP × mean seconds of a stage and a hop, per micro-batch"
+            "(PP - 1) ÷ VPP × (stage + hop): what a stage computes and what passing on takes"
         ),
-        uses=("plan.pp", "plan.vpp", "micro_batches"),
+        uses=("plan.pp", "plan.vpp", "stage", "hop"),
     ),
     "pipeline_comm": Term(
         word=gettext_lazy("passing activations between stages"),
@@ -136,21 +137,28 @@ TIME: Mapping[str, Term] = {
             "data_exposed × (reduction of the gradients, and from ZeRO 1 gathering of the "
             "parameters, over DP × CP chips); with ZeRO 3 every layer, what computing cannot hide"
         ),
-        uses=("plan.dp", "plan.cp", "plan.zero_stage", *_LINKS, "k.data_exposed", "k.hop_s"),
+        uses=(
+            *("plan.dp", "plan.cp", "plan.zero_stage", "plan.grad_bytes", *_WEIGHTS),
+            *(*_LINKS, "k.data_exposed", "k.fsdp_exposed", "k.hop_s"),
+        ),
     ),
     "optimizer": Term(
         word=gettext_lazy("optimizer"),
         kind=REST,
         formula=gettext_lazy(
-            "optimizer_traffic bytes × weights of the shard ÷ (bandwidth × memory)"
+            "optimizer_traffic bytes × trained × (common ÷ shards + routed ÷ replicas) ÷ "
+            "(bandwidth × memory); with ZeRO 0 nothing is divided"
         ),
-        uses=("k.optimizer_traffic", "chip.memory_Bps", "k.memory", "plan.zero_stage"),
+        uses=(
+            *("k.optimizer_traffic", "trained", *_WEIGHTS),
+            *("chip.memory_Bps", "k.memory", "plan.zero_stage"),
+        ),
     ),
     "stragglers": Term(
         word=gettext_lazy("stragglers"),
         kind=WAIT,
-        formula=gettext_lazy("straggle × log2(chips ÷ 8) × all of the above"),
-        uses=("k.straggle", "chips"),
+        formula=gettext_lazy("straggle × log2(chips ÷ 8, at least 1) × all of the above"),
+        uses=("k.straggle", "chips", "above"),
     ),
     "step_overhead": Term(
         word=gettext_lazy("overhead of a step"),
@@ -164,39 +172,49 @@ MEMORY: Mapping[str, Term] = {
         word=gettext_lazy("weights"),
         kind=1,
         formula=gettext_lazy(
-            "2 bytes × weights of the fullest stage ÷ TP, with ZeRO 3 ÷ the sharding chips"
+            "width × (common ÷ shards + routed ÷ replicas); below ZeRO 3 nothing is divided"
         ),
-        uses=("plan.tp", "plan.pp", "plan.zero_stage"),
+        uses=("width", *_WEIGHTS, "plan.zero_stage"),
     ),
     "gradients": Term(
         word=gettext_lazy("gradients"),
         kind=2,
         formula=gettext_lazy(
-            "gradient_copies × bytes of a gradient × those weights, from ZeRO 2 ÷ the sharding "
-            "chips"
+            "gradient_copies × bytes of a gradient × trained × (common ÷ shards + routed ÷ "
+            "replicas); below ZeRO 2 nothing is divided"
         ),
-        uses=("k.gradient_copies", "plan.grad_bytes", "plan.zero_stage"),
+        uses=("k.gradient_copies", "plan.grad_bytes", "trained", *_WEIGHTS, "plan.zero_stage"),
     ),
     "optimizer": Term(
         word=gettext_lazy("optimizer states"),
         kind=3,
-        formula=gettext_lazy("12 bytes × those weights, from ZeRO 1 ÷ the sharding chips"),
-        uses=("plan.zero_stage", "plan.dp", "plan.cp"),
+        formula=gettext_lazy(
+            "optimizer_copies × adam × trained × (common ÷ shards + routed ÷ replicas); below "
+            "ZeRO 1 nothing is divided"
+        ),
+        uses=("k.optimizer_copies", "adam", "trained", *_WEIGHTS, "plan.zero_stage"),
     ),
     "gathered": Term(
         word=gettext_lazy("gathered layers"),
         kind=4,
-        formula=gettext_lazy("with ZeRO 3, three layers' weights of 2 bytes"),
-        uses=("plan.zero_stage",),
+        formula=gettext_lazy(
+            "with ZeRO 3, three layers: 3 × width × (common + routed) ÷ stage_layers"
+        ),
+        uses=("width", *_WEIGHTS, "stage_layers", "plan.zero_stage"),
     ),
     "activations": Term(
         word=gettext_lazy("activations"),
         kind=5,
         formula=gettext_lazy(
             "layers of the stage × bytes that a layer keeps × micro-batches in flight, and what "
-            "one layer needs while it works"
+            "one layer needs while it works; activation_share of the count by formula, "
+            "selective_share of that with selective recomputation, and matrix_copies of the "
+            "scores where attention is not fused"
         ),
-        uses=("k.activation_share", "plan.micro_batch", "plan.recompute", "plan.pp"),
+        uses=(
+            *("width", "stage_layers", "plan.micro_batch", "plan.recompute", "plan.pp"),
+            *("k.activation_share", "k.selective_share", "k.matrix_copies", "k.fused_attention"),
+        ),
     ),
     "logits": Term(
         word=gettext_lazy("logits"),
@@ -207,13 +225,13 @@ MEMORY: Mapping[str, Term] = {
     "framework": Term(
         word=gettext_lazy("framework and context"),
         kind=7,
-        formula=gettext_lazy("framework_share × memory of the chip"),
-        uses=("k.framework_share", "chip.memory"),
+        formula=gettext_lazy("context_gib + framework_share × memory of the chip"),
+        uses=("k.context_gib", "k.framework_share", "chip.memory"),
     ),
     "fragmentation": Term(
         word=gettext_lazy("fragmentation"),
         kind=7,
         formula=gettext_lazy("fragmentation × all but the framework"),
-        uses=("k.fragmentation",),
+        uses=("k.fragmentation", "rest"),
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from math import log2
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -68,6 +69,63 @@ def test_plans_are_ranked_with_reasons_and_money(ask):
     body = answer.content.decode()
     assert "estimated price" in body
     assert "plans;dur=" in answer["Server-Timing"]
+
+
+def _shown(part):
+    """The inputs of a part by their names, as numbers in the units that stand beside them."""
+    said = {one.name.removeprefix("H100-80GB: "): one.value.split()[0] for one in part.inputs}
+    return {k: float(v.replace(",", "")) for k, v in said.items() if v[0].isdigit()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"plan": "4-2-2-2-1-1-4-1-0-1-1-0", "count": "16"},
+        {"plan": "8-1-1-2-1-1-8-1-0-1-0-1", "count": "16", "dtype": "fp32"},
+        {"plan": "1-2-2-16-1-1-1-1-0-1-1-2", "count": "32", "dtype": "fp8"},
+    ],
+)
+def test_parts_can_be_computed_from_what_they_open_to(ask, changes):
+    found = ask(**changes).context["answer"]
+    assert found.rank is None
+    time = {part.piece.name: (_shown(part), part.piece.value) for part in found.time}
+    held = {part.piece.name: (_shown(part), part.piece.value / 2**30) for part in found.memory}
+
+    def weights(x, stage):
+        cut = x["ZeRO"] >= stage
+        return x["common"] / (x["shards"] if cut else 1) + x["routed"] / x["replicas"]
+
+    by_formula = {
+        "stragglers": lambda x: x["straggle"] * log2(x["chips"] / 8) * x["above"],
+        "bubble": lambda x: (x["PP"] - 1) / x["VPP"] * (x["stage"] + x["hop"]) / 1e3,
+        "optimizer": lambda x: (
+            x["optimizer_traffic"] * weights(x, 1) / (1e9 * x["memory_Bps"] * x["memory"])
+        ),
+    }
+    assert {"stragglers", "optimizer"} <= set(time)
+    for name in set(by_formula) & set(time):
+        inputs, value = time[name]
+        assert by_formula[name](inputs) == pytest.approx(value, rel=0.01), name
+    of_memory = {
+        "framework": lambda x: x["context_gib"] + x["framework_share"] * x["memory"],
+        "fragmentation": lambda x: x["fragmentation"] * x["rest"],
+        "weights": lambda x: x["width"] * weights(x, 3) / 2**30,
+        "optimizer": lambda x: x["optimizer_copies"] * x["adam"] * weights(x, 1) / 2**30,
+    }
+    for name in set(of_memory) & set(held):
+        inputs, value = held[name]
+        assert of_memory[name](inputs) == pytest.approx(value, rel=0.01), name
+
+
+def test_what_products_reach_is_told_of_their_width_and_links_of_the_form(ask):
+    def told(**changes):
+        parts = ask(**changes).context["answer"].time
+        return {one.name: one for part in parts for one in part.inputs}
+
+    plain, eight = told(), told(dtype="fp8", network_gbps="25")
+    assert eight["H100-80GB: reach"].value != plain["H100-80GB: reach"].value
+    assert "gemm_8" in eight
+    assert "form" in eight["H100-80GB: inter"].about
 
 
 def test_the_address_picks_a_plan(ask):
