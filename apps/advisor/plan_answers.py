@@ -325,8 +325,8 @@ def _opener(
                 "micro": f"{micro:g}",
             }
             return Input(name=kind, value=f"{count * micro:g}", about=said)
-        amount, unit, about = of_plan[kind]
-        return Input(name=kind, value=f"{number(float(amount))} {unit}".strip(), about=about)
+        amount, unit, said = of_plan[kind]
+        return Input(name=kind, value=f"{number(float(amount))} {unit}".strip(), about=said)
 
     def opened(piece: Piece, term: Term, shown: str) -> Opened:
         inputs = [value(name, piece.name) for name in term.uses]
