@@ -23,7 +23,7 @@ from regatta.planning import calibration, layers, memory, plans, space, step
 from regatta.planning import search as engine
 from regatta.planning.document import Planned, write
 from regatta.planning.export import megatron_args, torchtitan_toml
-from regatta.planning.plans import DTYPES, Plan
+from regatta.planning.plans import DTYPES, FP8, Plan
 from regatta.planning.ranking import Ranked
 from regatta.planning.search import Result, Site
 from regatta.planning.shapes import BadField, Real
@@ -283,6 +283,7 @@ def _opener(
     rest = sum(held.values()) - held["framework"] - held["fragmentation"]
     stage_s = (shape.layers * layers.total(layer) + layer.head_s) / plan.pp
     width = float(plans.element_bytes(plan))
+    copies = 2 * float(at.constants.weight_copies) if plan.dtype >= FP8 else 0.0
     of_plan: dict[str, tuple[Real, str, str]] = {
         "micro_batches": (micro, "", ""),
         "chips": (at.count, "", ""),
@@ -291,6 +292,12 @@ def _opener(
         "shards": (plans.shard_ranks(plan), "", _("chips that share those")),
         "replicas": (step.expert_replicas(plan), "", _("chips that share the experts'")),
         "width": (width, "B", _("of a weight and of an activation")),
+        "weight": (width + copies, "B", _("of a weight, with its copies in 8 bits")),
+        "kept": (
+            memory.input_bytes(plan, at.constants),
+            "B",
+            _("of an input of a product until its backward"),
+        ),
         "adam": (memory.ADAM_BYTES - (width if width > 2 else 0), "B", _("states of a weight")),
         "trained": (step.FROZEN_SHARE if plan.frozen else 1, "", _("share of the weights")),
         "stage_layers": (step.stage_layers(shape, plan)[0], "", ""),

@@ -172,9 +172,9 @@ MEMORY: Mapping[str, Term] = {
         word=gettext_lazy("weights"),
         kind=1,
         formula=gettext_lazy(
-            "width × (common ÷ shards + routed ÷ replicas); below ZeRO 3 nothing is divided"
+            "weight × (common ÷ shards + routed ÷ replicas); below ZeRO 3 nothing is divided"
         ),
-        uses=("width", *_WEIGHTS, "plan.zero_stage"),
+        uses=("weight", *_WEIGHTS, "plan.zero_stage"),
     ),
     "gradients": Term(
         word=gettext_lazy("gradients"),
@@ -212,7 +212,7 @@ MEMORY: Mapping[str, Term] = {
             "scores where attention is not fused"
         ),
         uses=(
-            *("width", "stage_layers", "plan.micro_batch", "plan.recompute", "plan.pp"),
+            *("width", "kept", "stage_layers", "plan.micro_batch", "plan.recompute", "plan.pp"),
             *("k.activation_share", "k.selective_share", "k.matrix_copies", "k.fused_attention"),
         ),
     ),

@@ -109,7 +109,7 @@ def test_parts_can_be_computed_from_what_they_open_to(ask, changes):
     of_memory = {
         "framework": lambda x: x["context_gib"] + x["framework_share"] * x["memory"],
         "fragmentation": lambda x: x["fragmentation"] * x["rest"],
-        "weights": lambda x: x["width"] * weights(x, 3) / 2**30,
+        "weights": lambda x: x["weight"] * weights(x, 3) / 2**30,
         "optimizer": lambda x: x["optimizer_copies"] * x["adam"] * weights(x, 1) / 2**30,
     }
     for name in set(of_memory) & set(held):
