@@ -13,6 +13,8 @@ from django.utils.translation import gettext_lazy
 
 from apps.jobs.models import ENTRYPOINT_CHARS, NAME_CHARS, PRIORITY_MOST, RETRIES_MOST
 from apps.jobs.spec import DOCUMENT_BYTES, PLAN_VARIABLE, SECRET_MARK, JobSpec
+from regatta.hardware.catalogue import UnknownChip
+from regatta.planning import document
 
 _GIB = 1 << 30
 COMMAND, SCRIPT, PACKAGE = "command", "script", "package"
@@ -156,14 +158,17 @@ class JobForm(forms.Form):
         return plain, secret
 
     def clean_plan(self) -> str:
-        """As it was given, once it is known to be a JSON object."""
+        """As it was given, once a job could run by it."""
         plan: str = self.cleaned_data["plan"]
         try:
-            known = not plan or isinstance(json.loads(plan), dict)
-        except (ValueError, RecursionError):
-            known = False
-        if not known:
-            raise forms.ValidationError(_("A plan is a JSON object, as the page Plan writes it."))
+            if plan:
+                document.read(json.loads(plan))
+        except UnknownChip:
+            pass  # a team's own, which jobs know nothing of; the job's prediction tells
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(
+                _("No plan as the page Plan writes it: %(why)s"), params={"why": str(error)[:200]}
+            ) from None
         return plan
 
     def spec(self) -> JobSpec:

@@ -210,11 +210,23 @@ def test_the_job_form_takes_a_plan_and_shows_what_to_expect(client, team, cluste
     assert (clone["plan"].value(), clone["env"].value()) == (PLAN, "SEED=7")
 
 
-def test_a_plan_that_is_no_object_is_refused_by_the_form(client, team, cluster):
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ("[1]", "a JSON object is right"),
+        ("{", "Expecting property name"),
+        ("[" * 5000, "recursion"),
+        (PLAN.replace('"chips": 8', '"chips": 16'), "chips: 16"),
+        (PLAN.replace('"dp"', '"zeal": 1, "dp"'), "zeal: unknown"),
+    ],
+)
+def test_what_is_no_plan_is_refused_by_the_form(client, team, cluster, plan, words):
     client.force_login(owner_of(team))
-    sent = {"plan": "[1]", "cluster": cluster.pk, "what": "command", "entrypoint": "x"}
+    sent = {"plan": plan, "cluster": cluster.pk, "what": "command", "entrypoint": "x"}
     answer = client.post(f"/t/{team.slug}/jobs/new/", {**sent, "cpus": "1"})
-    assert "A plan is a JSON object" in str(answer.context["form"].errors["plan"])
+    said = str(answer.context["form"].errors["plan"])
+    assert "No plan as the page Plan writes it" in said
+    assert words in said
     assert not Job.objects.exists()
 
 
