@@ -14,13 +14,11 @@ app = typer.Typer(
     help="Predict, search and size training runs.", no_args_is_help=True, rich_markup_mode=None
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
 
 @app.command(epilog="Example: regatta plan predict runs.csv --json")
 def predict(
     runs: Annotated[Path, typer.Argument(help="A CSV table with a row per run; - for stdin.")],
-    as_json: AsJson = False,
+    as_json: plan_search.AsJson = False,
 ) -> None:
     """Predict step time and peak memory of every run in a table."""
     _call("plan_predict", runs=runs, as_json=as_json)

@@ -13,10 +13,10 @@ import numpy as np
 import typer
 
 from regatta.cli.input_file import read_text
+from regatta.hardware.catalogue import GIB
 from regatta.planning import runs as table
 from regatta.planning.shapes import BadField
 
-GIB = 2**30
 USAGE = 2
 
 

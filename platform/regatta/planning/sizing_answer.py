@@ -14,7 +14,8 @@ from regatta.costs.tco import Ownership, break_even_busy
 from regatta.hardware.catalogue import GIB, Chip
 from regatta.planning.export import megatron_args, torchtitan_toml
 from regatta.planning.fleets import Fleet, Load, Serving
-from regatta.planning.plans import DTYPES, RECOMPUTE, Plan
+from regatta.planning.plans import DTYPES, Plan
+from regatta.planning.search_answer import plan_dict
 from regatta.planning.shapes import SHOWN, BadField, Shape, parameters
 from regatta.planning.sizing import Offer, Option, Sizing, Training
 
@@ -164,12 +165,8 @@ def _option(
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
-    degrees = ("tp", "pp", "vpp", "dp", "cp", "ep", "etp", "zero_stage")
-    return {name: int(getattr(plan, name)) for name in degrees} | {
-        "micro_batch": int(plan.micro_batch),
+    return plan_dict(plan) | {
         "global_batch": int(plan.global_batch),
-        "sequence_parallel": bool(plan.sequence_parallel),
-        "recompute": RECOMPUTE[int(plan.recompute)],
         "dtype": DTYPES[int(plan.dtype)],
     }
 
