@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-Words = str | Promise
+from apps.http.looks import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

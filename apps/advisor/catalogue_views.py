@@ -19,8 +19,9 @@ from apps.accounts.scopes import Scope
 from apps.advisor import catalogue_charts, catalogue_selectors, catalogue_services
 from apps.advisor.catalogue_forms import ChipForm, FigureForm
 from apps.advisor.catalogue_selectors import Known
-from apps.advisor.catalogue_texts import FIGURES, GROUPS, QUALITIES, QUALITY_MEANS, SURE, Words
+from apps.advisor.catalogue_texts import FIGURES, GROUPS, QUALITIES, QUALITY_MEANS, SURE
 from apps.advisor.models import ChipFigure, TeamChip
+from apps.http.looks import Words
 from apps.http.pages import refuse, render_page
 from apps.http.problems import Refused
 from regatta.hardware.catalogue import REQUIRED, Chip, Figure, catalogue

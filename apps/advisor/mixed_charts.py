@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from apps.advisor import plan_texts
 from apps.insights.charts import Chart, decimal, number
 
 BAR = 1000.0  # length of a row of stages, in the units of its drawing
@@ -216,7 +217,7 @@ def _block(block: Mapping[str, Any], kinds: Mapping[str, int], global_batch: int
                 chip=stages["chip"],
                 kind=kinds[stages["chip"]],
                 chips=stages["chips"],
-                words=_words(stages),
+                words=plan_texts.named(stages),
                 pieces=pieces,
             )
         )
@@ -231,10 +232,3 @@ def _block(block: Mapping[str, Any], kinds: Mapping[str, int], global_batch: int
         simulated_s=block["simulated_s"],
         tail=block["tail"]["sequences"],
     )
-
-
-def _words(stages: Mapping[str, Any]) -> str:
-    names = (("tp", "TP"), ("pp", "PP"), ("vpp", "VPP"), ("dp", "DP"), ("cp", "CP"), ("ep", "EP"))
-    always = {"tp", "pp", "dp"}
-    told = [f"{w} {stages[one]}" for one, w in names if one in always or stages[one] > 1]
-    return " · ".join([*told, f"MB {stages['micro_batch']}", f"ZeRO {stages['zero_stage']}"])

@@ -14,8 +14,9 @@ from apps.advisor import plan_charts, plan_texts
 from apps.advisor.plan_charts import Piece
 from apps.advisor.plan_forms import Asked
 from apps.advisor.plan_money import Money, billion_usd, money
-from apps.advisor.plan_terms import MEMORY, TIME, Term, Words
+from apps.advisor.plan_terms import MEMORY, TIME, Term
 from apps.http.limits import Room
+from apps.http.looks import Words
 from apps.http.problems import Refused
 from apps.insights.charts import decimal, number
 from regatta.hardware.catalogue import GIB

@@ -12,7 +12,8 @@ from django.utils.translation import ngettext
 from numpy.typing import NDArray
 
 from apps.advisor import plan_texts
-from apps.advisor.plan_terms import Term, Words
+from apps.advisor.plan_terms import Term
+from apps.http.looks import Words
 from apps.insights.charts import Figure, decimal
 from regatta.hardware.catalogue import GIB
 from regatta.planning.plans import RECOMPUTE, Plan

@@ -38,12 +38,17 @@ def short(plan: Plan) -> str:
 
 def degrees(plan: Plan) -> str:
     """The same without recomputation, and without what is 1 or off."""
+    return named({name: float(getattr(plan, name)) for name in SHORT})
+
+
+def named(choices: Mapping[str, float]) -> str:
+    """The same of choices by their names, as far as they are told."""
     words = []
     for name, word in SHORT.items():
-        value = float(getattr(plan, name))
+        value = choices.get(name, 0)
         if name == "sequence_parallel":
             words += [word] if value else []
-        elif name in _ALWAYS or (value > 1 and (name != "etp" or float(plan.ep) > 1)):
+        elif name in _ALWAYS or (value > 1 and (name != "etp" or choices["ep"] > 1)):
             words.append(f"{word} {value:g}")
     return " · ".join(words)
 

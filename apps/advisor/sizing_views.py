@@ -18,10 +18,10 @@ from apps.accounts.access import access
 from apps.accounts.request import PortalRequest
 from apps.accounts.scopes import Scope
 from apps.advisor import plan_texts, sizing_answers, sizing_charts, sizing_texts
-from apps.advisor.catalogue_texts import Words
 from apps.advisor.search_services import Progress
 from apps.advisor.sizing_forms import BEGUN, Asked, SizeForm
 from apps.advisor.sizing_texts import Way
+from apps.http.looks import Words
 from apps.http.pages import refuse, render_page
 from apps.http.problems import Refused
 from regatta.costs.tco import break_even_busy

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from apps.http.looks import Look
+from apps.http.looks import Look, Words
 from regatta.lifecycle.cluster import ClusterState, NodeState, Role
 
 _C, _N = ClusterState, NodeState
-Words = str | Promise
 
 LOOKS: Mapping[str, Look] = {
     _C.REQUESTED: Look(_("Requested"), "warn", "hourglass"),

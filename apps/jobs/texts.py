@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.http.looks import Look
+from apps.http.looks import Look, Words
 from regatta.lifecycle.attempt import AttemptState, Reason
 
 _S, _R = AttemptState, Reason
-Words = str | Promise
 
 LOOKS: Mapping[str, Look] = {
     _S.QUEUED: Look(_("Waiting"), "warn", "hourglass"),
