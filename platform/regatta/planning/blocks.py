@@ -27,6 +27,9 @@ from regatta.planning.space import Matrix, divisors
 
 MICRO_BATCHES = (1, 2, 4, 8)
 TAILS = (1, 2, 4, 8)  # ranks that share one sequence in the smaller micro-batches at a step's end
+LEAST_WAVES = (
+    2  # before a tail: below, communication that micro-batches hide is not linear in them
+)
 BACKWARD = 2 / 3  # of a micro-batch's time
 KEPT = 60  # pipelines over unlike stages that are worked out, by a bound on their time
 
@@ -126,7 +129,11 @@ class Options:
         whole = waves * self.multiple * self.unit
         # Another wave is more than any tail, so only these can be the best.
         near = np.flatnonzero(whole + self.multiple * self.unit > whole.max())
-        rounds = self._rounds(room - whole / self.unit * self.each_s, near)
+        rounds = np.where(
+            waves[near] >= LEAST_WAVES,
+            self._rounds(room - whole / self.unit * self.each_s, near),
+            0,
+        )
         done = whole[near] + rounds * self.tail_unit[:, near]
         kind, at = (int(i) for i in np.unravel_index(int(done.argmax()), done.shape))
         best = int(near[at])
@@ -307,14 +314,16 @@ def pipeline(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_T
     ends: list[float] = []
     vpp, pp = 1, sum(len(stages.layers) for stages in option.stages)
     sites = [stages for stages in option.stages for _ in stages.layers]
+    share = _tail_share(shape, option.stages[0], tail) if tail.rounds else 1.0
+    rounds = micro_batches + tail.rounds
     for stages in option.stages:
         at, layer = stages.at, stages.times
         total, again = float(layers.total(layer)), float(layer.recompute_s)
         vpp = int(float(stages.plan.vpp))
-        plan = _with_micro_batches(replace(stages.plan, pp=float(pp)), micro_batches)
+        plan = _with_micro_batches(replace(stages.plan, pp=float(pp)), rounds)
+        work = (micro_batches + tail.rounds * share) * total
         once = {
-            count: _once_s(shape, plan, at, count, micro_batches * count * total)
-            for count in set(stages.layers)
+            count: _once_s(shape, plan, at, count, work * count) for count in set(stages.layers)
         }
         for count in stages.layers:
             whole = count * total + (float(layer.head_s) if len(forward) == pp - 1 else 0.0)
@@ -334,10 +343,10 @@ def pipeline(shape: Shape, option: Option, micro_batches: int, tail: Tail = NO_T
         backward_s=backward,
         send_s=send,
         reduce_s=ends,
-        micro_batches=micro_batches + tail.rounds,
+        micro_batches=rounds,
         vpp=vpp,
         tail=tail.rounds,
-        tail_share=_tail_share(shape, option.stages[0], tail) if tail.rounds else 1.0,
+        tail_share=share,
     )
 
 
