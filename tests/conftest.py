@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from django.db import connections
+from hypothesis import settings as hypothesis_settings
 
 from apps.config import env
 from regatta.embedded import postgres
 
 sys.path.append(str(Path(__file__).parent / "factories"))  # `from people import a_team`
+hypothesis_settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
