@@ -40,7 +40,8 @@ def answer_to(scope):
     sent = []
 
     async def receive():
-        raise AssertionError("the body is read")
+        assert sent, "the body is read before the answer"
+        return {"type": "http.disconnect"}
 
     async def send(message):
         sent.append(message)
